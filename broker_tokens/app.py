@@ -1,0 +1,59 @@
+"""The one place where objects are wired together."""
+
+import os
+from collections.abc import Iterable, Mapping
+from datetime import time
+from pathlib import Path
+
+from broker_tokens.brokers import Broker
+from broker_tokens.brokers.upstox import Upstox
+from broker_tokens.clock import Clock, system_clock
+from broker_tokens.service import Observer, TokenService
+from broker_tokens.settings import Settings, find_env_file, load_settings
+from broker_tokens.store import TokenStore
+from broker_tokens.transport import HttpTransport, Transport
+from broker_tokens.waker import Waker
+
+# Beside the modules: the last place where a `.env` is looked for.
+MODULE_FOLDER = Path(__file__).resolve().parent.parent
+
+
+def locate(env_file: str | None = None, environ: Mapping[str, str] | None = None) -> str:
+    """Return the path of the `.env` to use; raises ConfigurationError naming the places."""
+    found = find_env_file(
+        env_file, os.environ if environ is None else environ, Path.cwd(), MODULE_FOLDER
+    )
+    return str(found)
+
+
+def build_service(
+    env_path: str,
+    *,
+    environ: Mapping[str, str] | None = None,
+    clock: Clock = system_clock,
+    transport: Transport | None = None,
+    waker: Waker | None = None,
+    observers: Iterable[Observer] = (),
+    refresh_time: time | None = None,
+    need_credentials: bool = False,
+) -> TokenService:
+    """Return the service that keeps the tokens of one `.env`.
+
+    `environ` (default: the process's) outranks the file for settings; `waker` lets a signal end a
+    wait; `refresh_time` (IST) outranks UPSTOX_REFRESH_TIME.
+    """
+    surroundings = os.environ if environ is None else environ
+    sender = transport or HttpTransport(waker=waker)
+
+    def configure(values: Mapping[str, str]) -> tuple[Settings, Broker]:
+        settings = load_settings(
+            values,
+            surroundings,
+            source=env_path,
+            refresh_time=refresh_time,
+            need_credentials=need_credentials,
+        )
+        return settings, Upstox(settings, sender, clock)
+
+    store = TokenStore(env_path, pause=waker.pause) if waker else TokenStore(env_path)
+    return TokenService(store, configure, clock, observers)

@@ -1,0 +1,153 @@
+"""`init_tokens.py`: the login at a keyboard, in a browser here or anywhere, or a token pasted."""
+
+import argparse
+import os
+import secrets
+import sys
+import webbrowser
+from collections.abc import Mapping, Sequence
+
+from broker_tokens.app import build_service, locate
+from broker_tokens.cli.output import answer, guarded, say
+from broker_tokens.clock import format_duration, format_ist
+from broker_tokens.errors import EXIT_OK, LoginRequired, TemporaryFailure, TokenError
+from broker_tokens.forecast import renewal_sentence
+from broker_tokens.look import Look
+from broker_tokens.renewals.browser_login import LOGIN_LIMIT, RedirectCatcher, can_catch
+from broker_tokens.renewals.code_exchange import read_code
+from broker_tokens.secrets import Secret
+from broker_tokens.service import TokenService
+
+# A pasted redirect address has a few hundred characters, a token about 400.
+_LONGEST_LINE = 16_384
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Log in once and store the token; returns the exit code."""
+    options = parser().parse_args(arguments)
+    return guarded(lambda: run(options))
+
+
+def parser(program: str = "init_tokens.py") -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    made = argparse.ArgumentParser(
+        prog=program,
+        description="Log in to Upstox and store the access token in .env.",
+        epilog="Exit codes: 0 stored; 75 temporary, try again; 77 the code, token or account is"
+        " refused; 78 the configuration is wrong.",
+    )
+    made.add_argument(
+        "--no-browser",
+        action="store_true",
+        help="print the link and take the pasted code or redirect address",
+    )
+    made.add_argument(
+        "--paste-token",
+        action="store_true",
+        help="take a ready access token, from the keyboard or a pipe",
+    )
+    made.add_argument("--env-file", metavar="F", help="the .env (default: the nearest one)")
+    return made
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the parsed `options` say."""
+    env_path = locate(options.env_file)
+    service = build_service(env_path, need_credentials=not options.paste_token)
+    service.look()  # a wrong setting shows before anyone logs in
+    if options.paste_token:
+        say("Paste the access token and press Enter:")
+        service.accept_pasted(_read_token())
+    else:
+        _log_in(service, use_browser=not options.no_browser and _has_browser(os.environ))
+    _report(service, env_path)
+    return EXIT_OK
+
+
+def _log_in(service: TokenService, *, use_browser: bool) -> None:
+    look = service.look()
+    state = secrets.token_urlsafe(24)
+    address = look.broker.authorization_url(state)
+    if use_browser and can_catch(look.settings.redirect_uri):
+        try:
+            catcher = RedirectCatcher(look.settings.redirect_uri, state)
+        except TemporaryFailure as error:
+            say(f"{error.cause} So the answer has to be pasted.")
+        else:
+            _log_in_here(service, catcher, address)
+            return
+    _log_in_anywhere(service, address, state)
+
+
+def _log_in_here(service: TokenService, catcher: RedirectCatcher, address: str) -> None:
+    with catcher:
+        say(f"Log in to Upstox in the browser. If none opens, open this address:\n\n  {address}\n")
+        webbrowser.open(address)
+        minutes = int(LOGIN_LIMIT.total_seconds() // 60)
+        say(f"Waiting up to {minutes} minutes for the login ...")
+        code = catcher.wait()
+        try:
+            service.exchange_code(code)
+        except TokenError as error:
+            catcher.finish(f"{error.cause} Look at the terminal.")
+            raise
+        catcher.finish("Successfully authenticated with Upstox! You can close this page.")
+
+
+def _log_in_anywhere(service: TokenService, address: str, state: str) -> None:
+    say(f"Open this address in a browser, on any device, and log in:\n\n  {address}\n")
+    say("The page you come back to may fail to load; that is normal: its address is what counts.")
+    say("Paste that whole address here, or the code in it, and press Enter:")
+    service.exchange_code(read_code(_read_line(), state))
+
+
+def _read_line() -> str:
+    """Return one line from the keyboard or a pipe; raises LoginRequired if there is none."""
+    line = sys.stdin.readline(_LONGEST_LINE).strip()
+    if not line:
+        raise LoginRequired("Nothing was pasted.", "Start again: python init_tokens.py")
+    return line
+
+
+def _read_token() -> Secret:
+    """Return the pasted token; `access_token=...` and `Bearer ...` are taken for what is meant."""
+    line = _read_line().removeprefix("access_token=").removeprefix("Bearer ").strip("'\" ")
+    token = Secret(line)
+    if not token.is_well_formed:
+        raise LoginRequired(
+            "What was pasted is no access token: it has blanks or is empty.",
+            "Copy the token again, whole: python init_tokens.py --paste-token",
+        )
+    return token
+
+
+def _has_browser(environ: Mapping[str, str]) -> bool:
+    """Whether a window could open here; text browsers cannot show Upstox's login."""
+    if sys.platform in ("win32", "darwin"):
+        return True
+    wanted = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "WSL_DISTRO_NAME")
+    return any(environ.get(name) for name in wanted)
+
+
+def _report(service: TokenService, env_path: str) -> None:
+    """Say what was stored, until when it lives, and how the next one will come."""
+    look = service.look()
+    token, expires_at = look.tokens.access_token, look.tokens.expires_at
+    assert token is not None and expires_at is not None  # noqa: S101, PT018 -- just stored
+    left = format_duration(expires_at - look.now)
+    answer(f"Stored in {env_path}: access token, fingerprint {token.fingerprint}.")
+    answer(f"Account: {look.tokens.user_id or 'not told by the broker'}.")
+    answer(f"It lives until {format_ist(expires_at)}, for {left}.")
+    answer(f"A refresh token is {'stored too' if look.tokens.refresh_token else 'not stored'}.")
+    answer(renewal_sentence(look))
+    _report_check(look, token)
+
+
+def _report_check(look: Look, token: Secret) -> None:
+    """Show the live check, which comes after the write: it can only inform, not undo."""
+    try:
+        price = look.broker.last_price(token)
+    except TokenError as error:
+        say(f"The live check gave no answer: {error.cause}")
+    else:
+        answer(f"Token is valid and working! NIFTY 50: {price:,.2f}")

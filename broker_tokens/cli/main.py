@@ -1,0 +1,145 @@
+"""`upstox-token`: everything besides the service and the first login."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from broker_tokens.app import build_service, locate
+from broker_tokens.cli import init, status
+from broker_tokens.cli.output import answer, guarded, say
+from broker_tokens.clock import format_ist
+from broker_tokens.errors import EXIT_OK, EXIT_TEMPORARY, LoginRequired, TokenError
+from broker_tokens.service import TokenService
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours"}
+
+
+def entry_point() -> None:
+    """Run as the console command `upstox-token`."""
+    sys.exit(main())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    return guarded(lambda: run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="upstox-token",
+        description="Look after the Upstox access token in .env. All times are IST.",
+        epilog="Exit codes: 0 fine; 2 wrong usage; 75 temporary, try again; 77 a person must act;"
+        " 78 the configuration is wrong.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    shown = _add(commands, "status", _status, "show the token, its end, and what comes next")
+    shown.add_argument("--json", action="store_true", help="for programs (format 1)")
+    token = _add(commands, "token", _token, "print a live access token, and nothing else")
+    token.add_argument(
+        "--min-valid",
+        type=_length,
+        default=timedelta(0),
+        metavar="10m",
+        help="how long it must live at least (s, m or h)",
+    )
+    _add(commands, "renew", _renew, "renew with the refresh token now, whatever is due")
+    _add_login(commands)
+    _add(commands, "check", _check, "ask the broker whether the token works")
+    _add(commands, "logout", _logout, "end the token at the broker and empty it in .env")
+    _add_simulator(commands)
+    demo = commands.add_parser("demo", help="two trading days on the simulator, in seconds")
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    words: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=words, description=words.capitalize() + ".")
+    parser.add_argument("--env-file", metavar="F", help="the .env (default: the nearest one)")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_login(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    commands.add_parser(
+        "login",
+        help="log in, as init_tokens.py does",
+        parents=[init.parser()],
+        add_help=False,
+    ).set_defaults(run=init.run)
+
+
+def _add_simulator(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from broker_tokens.simulator import command
+
+    words = "play Upstox on this machine, for trying things out"
+    parser = commands.add_parser("simulate", help=words, description=words.capitalize() + ".")
+    command.add_arguments(parser)
+    parser.set_defaults(run=command.run)
+
+
+def _length(text: str) -> timedelta:
+    number, unit = text[:-1], text[-1:]
+    if unit not in _UNITS or not number.isdecimal() or len(number) > 6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 30s, 10m or 2h")
+    return timedelta(**{_UNITS[unit]: int(number)})
+
+
+def _service(options: argparse.Namespace) -> TokenService:
+    return build_service(locate(options.env_file))
+
+
+def _status(options: argparse.Namespace) -> int:
+    look = _service(options).look()
+    answer(status.as_json(look) if options.json else status.as_text(look))
+    return status.exit_code(look)
+
+
+def _token(options: argparse.Namespace) -> int:
+    answer(_service(options).current_token(options.min_valid).reveal())
+    return EXIT_OK
+
+
+def _renew(options: argparse.Namespace) -> int:
+    tokens = _service(options).renew()
+    assert tokens.expires_at is not None  # noqa: S101 -- just stored
+    answer(f"Renewed: lives until {format_ist(tokens.expires_at)}.")
+    return EXIT_OK
+
+
+def _check(options: argparse.Namespace) -> int:
+    look = _service(options).look()
+    token = look.tokens.access_token
+    if token is None:
+        raise LoginRequired(
+            "Token is expired or invalid: no access token is stored, or Upstox has refused it.",
+            "Log in: python init_tokens.py",
+            login_url=look.login_url,
+        )
+    price = look.broker.last_price(token)
+    answer(f"Token is valid and working! NIFTY 50: {price:,.2f}")
+    try:
+        answer(f"Account: {look.broker.user_id(token)}")
+    except TokenError as error:
+        say(f"The profile gave no answer: {error.cause}")
+        return error.exit_code if error.exit_code == EXIT_TEMPORARY else EXIT_OK
+    return EXIT_OK
+
+
+def _logout(options: argparse.Namespace) -> int:
+    _service(options).log_out()
+    answer("Logged out; access_token in .env is empty.")
+    return EXIT_OK
+
+
+def _demo(options: argparse.Namespace) -> int:  # noqa: ARG001 -- a command's signature
+    from broker_tokens.cli.demo import run
+
+    return run()

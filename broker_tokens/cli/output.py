@@ -1,0 +1,63 @@
+"""What a command prints, and the one place where an error becomes text and exit code."""
+
+import logging
+import sys
+from collections.abc import Callable
+
+from broker_tokens.errors import EXIT_DEFECT, LoginRequired, TokenError
+from broker_tokens.secrets import redact
+from broker_tokens.waker import Stopping
+
+_EXIT_INTERRUPTED = 130  # what shells say of a program ended by Ctrl-C
+
+
+def say(text: str) -> None:
+    """Talk to the person: standard error, so that standard output stays the answer alone."""
+    sys.stderr.write(redact(text) + "\n")
+    sys.stderr.flush()
+
+
+def answer(text: str) -> None:
+    """Give the command's answer on standard output."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Run a command and return its exit code; every error is one for people."""
+    for stream in (sys.stdout, sys.stderr):
+        # A Windows console may know less than UTF-8; a wrong character must not end a login.
+        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+    try:
+        return command()
+    except TokenError as error:
+        say(error_text(error))
+        return error.exit_code
+    except (KeyboardInterrupt, Stopping):
+        say("Stopped.")
+        return _EXIT_INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EXIT_DEFECT
+    except Exception as error:
+        logging.getLogger(__name__).debug("The defect in full:", exc_info=True)
+        say(f"A defect of this program: {type(error).__name__} in {_place(error)}.")
+        say("Please report it with this line.")
+        return EXIT_DEFECT
+
+
+def error_text(error: TokenError) -> str:
+    """Return an error as it is shown: the cause, then what to do, then where to log in."""
+    lines = [error.cause, error.advice]
+    if isinstance(error, LoginRequired) and error.login_url:
+        lines.append(f"Login address: {error.login_url}")
+    return "\n".join(line for line in lines if line)
+
+
+def _place(error: Exception) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "an unknown place"
+    return f"{trace.tb_frame.f_globals.get('__name__', '?')}, line {trace.tb_lineno}"

@@ -1,0 +1,187 @@
+"""`token_refresh_service.py`: the daemon, and `--once` for cron and Task Scheduler."""
+
+import argparse
+import logging
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import time
+from types import FrameType
+
+from broker_tokens.app import build_service, locate
+from broker_tokens.background import only_service
+from broker_tokens.cli.output import error_text, guarded, say
+from broker_tokens.clock import system_clock
+from broker_tokens.errors import (
+    EXIT_CONFIGURATION,
+    EXIT_OK,
+    EXIT_PERSON,
+    EXIT_TEMPORARY,
+    LoginRequired,
+    TokenError,
+)
+from broker_tokens.event_log import log_event
+from broker_tokens.look import Look
+from broker_tokens.loop import Loop
+from broker_tokens.service import Outcome, TokenService
+from broker_tokens.settings import parse_time
+from broker_tokens.waker import Stopping, Waker
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the service; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    return guarded(lambda: _run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="token_refresh_service.py",
+        description="Keeps a live Upstox access token in .env. All times are IST.",
+        epilog="Exit codes: 0 a live token is stored or nothing is due; 75 temporary, try again;"
+        " 77 a person must act; 78 the configuration is wrong.",
+    )
+    parser.add_argument(
+        "--time",
+        type=_clock_time,
+        metavar="HH:MM",
+        help="silent renewal each night (default: UPSTOX_REFRESH_TIME, else 02:00)",
+    )
+    parser.add_argument("--once", action="store_true", help="do what is due now, then exit")
+    parser.add_argument(
+        "--force", action="store_true", help="with --once: renew now, whatever is due"
+    )
+    parser.add_argument("--env-file", metavar="F", help="the .env (default: the nearest one)")
+    parser.add_argument(
+        "--log-file",
+        metavar="F",
+        help="the log (default: upstox_token_refresh.log beside the .env; under systemd the"
+        " journal alone)",
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="log more")
+    return parser
+
+
+def _clock_time(text: str) -> time:
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _run(options: argparse.Namespace) -> int:
+    from broker_tokens import logs
+
+    env_path = locate(options.env_file)
+    log_file = options.log_file or os.path.join(os.path.dirname(env_path), logs.LOG_FILE)
+    logs.set_up(log_file, verbose=options.verbose, quiet=options.once)
+    waker = Waker()
+    service = build_service(
+        env_path,
+        waker=waker,
+        observers=[log_event],
+        refresh_time=options.time,
+        need_credentials=True,
+    )
+    _handle_signals(waker)
+    if options.once or options.force:
+        return _once(service, force=options.force)
+    return _keep_running(service, waker, env_path)
+
+
+def _keep_running(service: TokenService, waker: Waker, env_path: str) -> int:
+    with only_service(env_path):
+        service.look()  # a wrong setting ends the start; later it is only reported
+        log.info("Service started for %s (pid %s).", env_path, os.getpid())
+        _warn_if_open_to_others(env_path)
+        loop = Loop(service, system_clock, waker.wait, lambda: waker.stopping)
+        with suppress(Stopping):
+            loop.run()
+        log.info("Service stopped.")
+    return EXIT_OK
+
+
+def _once(service: TokenService, *, force: bool) -> int:
+    if force:
+        return _forced(service)
+    outcome = service.tick()
+    code = exit_code(outcome)
+    if code != EXIT_OK:
+        say(_why(outcome, code))
+    return code
+
+
+def _forced(service: TokenService) -> int:
+    try:
+        service.renew()
+    except TokenError as error:
+        look = service.look()
+        if look.situation.is_live(look.now):
+            say(f"{error_text(error)}\nThe stored token is kept; it is still live.")
+            return EXIT_TEMPORARY
+        raise
+    return EXIT_OK
+
+
+def exit_code(outcome: Outcome) -> int:
+    """Return the exit code that a tick's outcome stands for."""
+    look = outcome.look
+    if look.situation.is_live(look.now):
+        return EXIT_OK
+    if outcome.error is not None:
+        return outcome.error.exit_code
+    if look.state.has_refused(look.settings.credentials_fingerprint):
+        return EXIT_CONFIGURATION
+    if look.needs_person:
+        return EXIT_PERSON
+    return EXIT_TEMPORARY if look.is_backing_off else EXIT_OK
+
+
+def _why(outcome: Outcome, code: int) -> str:
+    """Return what to tell the person who started `--once`."""
+    if outcome.error is not None and outcome.error.exit_code == code:
+        return error_text(outcome.error)
+    if code == EXIT_PERSON:
+        return error_text(_login_needed(outcome.look))
+    failure = outcome.look.state.last_failure
+    return failure.what if failure else "The last try failed; the next one comes by itself."
+
+
+def _login_needed(look: Look) -> LoginRequired:
+    return LoginRequired(
+        "Token is expired or invalid: today's session needs a login.",
+        "Log in: python init_tokens.py",
+        login_url=look.login_url,
+    )
+
+
+def _handle_signals(waker: Waker) -> None:
+    """Let SIGTERM and SIGINT end every wait at once, and SIGHUP cause a tick.
+
+    Settings are read at every tick, so SIGHUP only brings the next one forward. A second SIGTERM
+    ends the process even if a token request is under way.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 -- signal's signature
+        waker.stopping = True
+        signal.signal(number, signal.SIG_DFL)
+
+    signal.set_wakeup_fd(waker.writer.fileno(), warn_on_full_buffer=False)
+    for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), stop)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda number, frame: None)  # noqa: ARG005 -- it only wakes
+
+
+def _warn_if_open_to_others(env_path: str) -> None:
+    mode = os.stat(env_path).st_mode & 0o077
+    if os.name != "nt" and mode:
+        log.warning(
+            "%s can be read by other users of this machine. Mend it: chmod 600 %s",
+            env_path,
+            env_path,
+        )

@@ -1,0 +1,60 @@
+"""Events as log lines that a person can read at 09:05 on a bad day."""
+
+import logging
+
+from broker_tokens.clock import format_duration, format_ist
+from broker_tokens.model import (
+    Event,
+    PersonNeeded,
+    RenewalFailed,
+    Stage,
+    TokenDied,
+    TokenStored,
+    Way,
+)
+
+log = logging.getLogger(__name__)
+
+_WAYS = {
+    Way.REFRESH_GRANT: "renewed silently with the refresh token",
+    Way.PHONE_APPROVAL: "approved on the phone",
+    Way.BROWSER_LOGIN: "logged in",
+    Way.PASTE: "pasted by hand",
+    Way.FOUND: "found in .env, put there by someone else",
+}
+
+
+def log_event(event: Event) -> None:
+    """Write one event to the log; made to be an observer of the service."""
+    match event:
+        case TokenStored():
+            log.info(
+                "New token, %s: lives until %s, for %s (fingerprint %s).",
+                _WAYS[event.way],
+                format_ist(event.expires_at),
+                format_duration(event.expires_at - event.at),
+                event.fingerprint,
+            )
+        case PersonNeeded():
+            _log_need(event)
+        case RenewalFailed():
+            when = f" Next try: {format_ist(event.retry_at)}." if event.retry_at else ""
+            log.warning("%s%s", event.sentence, when)
+        case TokenDied():
+            log.warning("The broker refuses the stored token (fingerprint %s).", event.fingerprint)
+
+
+def _log_need(event: PersonNeeded) -> None:
+    how = (
+        f"Run `python init_tokens.py`, or open {event.login_url}"
+        if event.login_url
+        else ("Run `python init_tokens.py`")
+    )
+    opens = f"{format_ist(event.session_opens)}"
+    if event.stage is Stage.ALARM:
+        log.error("ALARM: the session is open and there is no token for today. %s", how)
+    elif event.at >= event.session_opens:
+        log.error("Still no token for today's session, open since %s. %s", opens, how)
+    else:
+        left = format_duration(event.session_opens - event.at)
+        log.warning("A login is needed: the session opens at %s, in %s. %s", opens, left, how)

@@ -1,0 +1,149 @@
+"""One lock for all processes and threads: `flock` on a permanent file beside the `.env`.
+
+The lock file is never removed and never truncated before it is owned: removing it lets two
+processes lock two different inodes of one name. `.env` itself cannot be the lock, as each replace
+gives it a new inode. The kernel frees the lock when its holder dies, however it dies.
+"""
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from broker_tokens.durable_file import give_to_owner_of
+from broker_tokens.errors import StoreError, TemporaryFailure
+
+if sys.platform == "win32":  # pragma: no cover -- Windows only
+    import msvcrt
+else:
+    import fcntl
+
+# Longer than one token request may take (its deadline is 20 s) with its write and a second in line.
+DEFAULT_TIMEOUT = timedelta(seconds=60)
+
+# A waiter looks this often: far below what a token request takes, and no burden on the machine.
+_PAUSE_SECONDS = 0.02
+
+_HELD_ELSEWHERE = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+
+
+class FileLock:
+    """An exclusive lock, usable as a context manager; not re-entrant."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        owned_like: str | None = None,
+        timeout: timedelta = DEFAULT_TIMEOUT,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Lock `path`, made 0600 when missing; root gives it to the owner of `owned_like`."""
+        self.path = path
+        self._owned_like = owned_like
+        self._pause = pause
+        self._timeout = timeout.total_seconds()
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> Self:
+        give_up_at = time.monotonic() + self._timeout
+        while not self.try_acquire():
+            if time.monotonic() >= give_up_at:
+                raise TemporaryFailure(
+                    f"Another process has held the lock {self.path} for more than"
+                    f" {self._timeout:.0f} s.",
+                    "Try again; if it stays so, look for a stopped process that uses this .env.",
+                    request_sent=False,
+                )
+            self._pause(_PAUSE_SECONDS)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def try_acquire(self) -> bool:
+        """Take the lock if it is free and return whether it was; never waits."""
+        descriptor = _open(self.path, self._owned_like)
+        try:
+            _lock(descriptor)
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno in _HELD_ELSEWHERE:
+                return False
+            raise StoreError(
+                f"The lock {self.path} cannot be taken: {error.strerror}.",
+                "Keep the .env on a local disk; some network file systems know no locks.",
+            ) from None
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Free the lock, if it is held; the file stays."""
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            # Unlocked by name, not only by close: a forked child may hold a copy of the descriptor.
+            _unlock(descriptor)
+            os.close(descriptor)
+
+    def write_note(self, text: str) -> None:
+        """Leave a short text (the holder's pid) in the lock file, for whoever finds it held."""
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            os.write(self._descriptor, text.encode())
+
+    def read_note(self) -> str:
+        """Return what the holder left in the lock file, or an empty text."""
+        try:
+            with open(self.path, encoding="utf-8", errors="replace") as file:
+                return file.read(64).strip()
+        except OSError:
+            return ""
+
+
+def _open(path: str, owned_like: str | None) -> int:
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    try:
+        try:
+            return os.open(path, flags)
+        except FileNotFoundError:
+            descriptor = os.open(path, flags | os.O_CREAT, 0o600)
+            if owned_like is not None:
+                give_to_owner_of(owned_like, descriptor)
+            return descriptor
+    except OSError as error:
+        raise StoreError(
+            f"The lock file {path} cannot be opened: {error.strerror}.",
+            "The folder of the .env must be writable for this user, and the lock no symbolic link.",
+            temporary=error.errno in (errno.ENOSPC, errno.EDQUOT),
+        ) from None
+
+
+if sys.platform == "win32":  # pragma: no cover -- Windows only
+
+    def _lock(descriptor: int) -> None:
+        # Byte 2**30 lies behind any content, so the note in the file stays readable while locked.
+        os.lseek(descriptor, 1 << 30, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+
+    def _unlock(descriptor: int) -> None:
+        os.lseek(descriptor, 1 << 30, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
+else:
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -1,0 +1,57 @@
+"""What comes next, in words: the plan walked forward in time."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from broker_tokens.clock import format_duration, format_ist
+from broker_tokens.look import Look
+from broker_tokens.policy import FindOut, RenewSilently, TellPerson, Wait, decide
+
+# Far beyond the longest row of waits between two things that happen.
+_MOST_WAITS = 60
+
+_WORDS = {
+    FindOut: "ask the broker whether the stored token lives",
+    RenewSilently: "renew silently with the refresh token",
+    TellPerson: "ask for a login",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """What the service will do next by itself, and when (aware)."""
+
+    what: str
+    at: datetime
+
+    def sentence(self, now: datetime) -> str:
+        """Return it as a line for people."""
+        ahead = self.at - now
+        when = f"{format_ist(self.at)}, in {format_duration(ahead)}" if ahead else "now"
+        return f"Next: {self.what} ({when})."
+
+
+def next_step(look: Look) -> NextStep:
+    """Return the first thing that becomes due if nothing else changes."""
+    at = look.now
+    for _ in range(_MOST_WAITS):
+        decision = decide(at, look.situation, look.rules)
+        if not isinstance(decision, Wait):
+            return NextStep(_WORDS[type(decision)], at)
+        at = max(decision.until, at + timedelta(seconds=1))
+    return NextStep("look again", at)
+
+
+def renewal_sentence(look: Look) -> str:
+    """Say how the next token will come: silently, or by a person's login."""
+    if look.situation.is_silent:
+        return (
+            "The next token comes silently, with the refresh token, while the service runs; if"
+            " Upstox refuses that, you will be asked to log in."
+        )
+    at = look.rules.approval_time
+    return (
+        "The next token needs a login by you: every Upstox token ends at 03:30 IST and no refresh"
+        f" token is stored. The service asks for it at {at:%H:%M} IST on trading days; log in"
+        " between 03:30 and 09:00 and the whole day is covered."
+    )

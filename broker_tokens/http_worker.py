@@ -1,0 +1,250 @@
+"""One attempt at one HTTP request with `requests`, in a thread that can be cut off."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenError
+
+if TYPE_CHECKING:
+    from broker_tokens.transport import Reply, Request
+
+_CHUNK = 16_384
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class _CutOff(Exception):
+    """The time was up before the connection was made."""
+
+
+class Attempt:
+    """The thread's side of a request: `run()` there; `cut()` and `result()` by who waits."""
+
+    def __init__(
+        self,
+        request: "Request",
+        user_agent: str,
+        deadline: timedelta,
+        largest_reply: int,
+        when_done: Callable[[], None],
+    ) -> None:
+        self._request = request
+        self._headers = {"User-Agent": user_agent, "Accept": "application/json"}
+        self._headers.update(request.headers)
+        self._seconds = deadline.total_seconds()
+        self._largest_reply = largest_reply
+        self._when_done = when_done
+        self._result: Reply | TokenError | BaseException | None = None
+        self._socket: socket.socket | None = None
+        self._is_cut = False
+        self._guard = threading.Lock()
+        self.may_have_been_sent = False
+
+    def run(self) -> None:
+        """Make the request and keep the outcome; never raises."""
+        try:
+            self._result = self._exchange()
+        except _CutOff:
+            self._result = None
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            self._result = explain(error, self._request.url, sent=self.may_have_been_sent)
+        except BaseException as error:  # noqa: BLE001 -- carried to the waiting thread
+            self._result = error
+        finally:
+            self._when_done()
+
+    def result(self) -> "Reply":
+        """Return the reply or raise what went wrong."""
+        if isinstance(self._result, BaseException):
+            raise self._result
+        assert self._result is not None  # noqa: S101 -- run() has ended
+        return self._result
+
+    def cut(self) -> None:
+        """End the connection, so that nothing more is sent and the thread comes to its end."""
+        with self._guard:
+            self._is_cut = True
+            if self._socket is not None:
+                _shut_down(self._socket)
+                self._socket = None
+
+    def hold(self, connection: socket.socket) -> None:
+        """Remember the connection, to be able to cut it; raises when it is too late for one."""
+        with self._guard:
+            if self._is_cut:
+                connection.close()
+                raise _CutOff
+            # A duplicate: TLS takes the original over, and only the duplicate stays ours to close.
+            self._socket = connection.dup()
+
+    def _exchange(self) -> "Reply":
+        from broker_tokens.transport import Reply
+
+        with requests.Session() as session:
+            # Proxies and CA bundle come from the environment, but no proxy may see a loopback call.
+            session.trust_env = urlsplit(self._request.url).hostname not in _LOOPBACK
+            session.mount("http://", _Adapter(self))
+            session.mount("https://", _Adapter(self))
+            response = session.request(
+                self._request.method,
+                self._request.url,
+                headers=self._headers,
+                data=self._request.form,
+                auth=_keep_headers,
+                timeout=self._seconds,
+                allow_redirects=False,
+                stream=True,
+            )
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return Reply(response.status_code, headers, b"".join(self._chunks(response)))
+
+    def _chunks(self, response: requests.Response) -> Iterator[bytes]:
+        size = 0
+        for chunk in response.iter_content(_CHUNK):
+            size += len(chunk)
+            if size > self._largest_reply:
+                raise TemporaryFailure(
+                    f"The reply of {_host(self._request.url)} is larger than"
+                    f" {self._largest_reply >> 20} MiB, so it was not read.",
+                    "Check UPSTOX_API_URL and any proxy in between.",
+                )
+            yield chunk
+
+
+class _Adapter(HTTPAdapter):
+    """Makes connections that the attempt can cut; never retries."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        super().__init__(max_retries=urllib3.Retry(0, read=False, redirect=False))
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _pools(self._attempt)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = _pools(self._attempt)
+        return manager
+
+
+def _pools(attempt: Attempt) -> dict[str, Any]:
+    """Return urllib3's pools with connections that report to `attempt`."""
+    pools: dict[str, Any] = {
+        "http": urllib3.HTTPConnectionPool,
+        "https": urllib3.HTTPSConnectionPool,
+    }
+    return {
+        scheme: type("Pool", (pool,), {"ConnectionCls": _watched(pool.ConnectionCls, attempt)})
+        for scheme, pool in pools.items()
+    }
+
+
+def _watched(connection: Any, attempt: Attempt) -> Any:
+    class Watched(connection):  # type: ignore[misc]  # the base is a parameter
+        def _new_conn(self) -> socket.socket:
+            made: socket.socket = super()._new_conn()
+            attempt.hold(made)
+            return made
+
+        def connect(self) -> None:
+            super().connect()
+            attempt.may_have_been_sent = True
+
+    return Watched
+
+
+def _keep_headers(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Stand in as `auth`: without one, `requests` would put a `.netrc` password in its place."""
+    return prepared
+
+
+def _shut_down(connection: socket.socket) -> None:
+    with suppress(OSError):  # it may have ended by itself
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
+
+
+def explain(error: Exception, url: str, *, sent: bool) -> TokenError:
+    """Return the error for people of a failed request.
+
+    The original's text is dropped: it can hold the address with its query, or header values.
+    """
+    host = _host(url)
+    reasons = list(_chain(error))
+    if isinstance(error, TokenError):
+        return error
+    if _is_any(reasons, requests.exceptions.InvalidURL, requests.exceptions.InvalidProxyURL):
+        return ConfigurationError(
+            f"The address of {host}, or of the proxy before it, is malformed.",
+            "Check UPSTOX_API_URL and HTTPS_PROXY.",
+        )
+    if not _is_any(reasons, requests.RequestException, urllib3.exceptions.HTTPError):
+        # requests checks the bundle's path itself, with a plain OSError.
+        return ConfigurationError(
+            "The CA bundle that REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names cannot be read.",
+            "Correct or unset that variable.",
+        )
+    cause, advice = _network_trouble(reasons, host)
+    return TemporaryFailure(cause, advice, request_sent=sent)
+
+
+def _network_trouble(reasons: list[BaseException], host: str) -> tuple[str, str]:
+    again = "It is tried again later by itself; check this machine's network if it stays so."
+    if _is_any(reasons, requests.exceptions.ProxyError):
+        return (
+            f"The proxy on the way to {host} fails.",
+            "Check HTTPS_PROXY, or unset it if this machine needs no proxy.",
+        )
+    if _is_any(reasons, ssl.SSLError, requests.exceptions.SSLError):
+        return (
+            f"The TLS connection to {host} failed: {_tls_reason(reasons)}.",
+            "Check this machine's clock and CA certificates, and any proxy that inspects TLS.",
+        )
+    if _is_any(reasons, urllib3.exceptions.NameResolutionError):
+        return f"The name {host} cannot be resolved.", again
+    if _is_any(reasons, ConnectionRefusedError):
+        return f"{host} refuses the connection.", again
+    if _is_any(reasons, requests.Timeout, TimeoutError):
+        return f"{host} did not answer in time.", again
+    return f"The connection to {host} broke off.", again
+
+
+def _tls_reason(reasons: list[BaseException]) -> str:
+    for reason in reasons:
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            return reason.verify_message
+        if isinstance(reason, ssl.SSLError) and reason.reason:
+            return reason.reason.replace("_", " ").lower()
+    return "handshake broken off"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error with all it was made from: causes, contexts, and urllib3's `reason`."""
+    pending, seen = [error], set()
+    while pending:
+        current = pending.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        linked = (current.__cause__, current.__context__, getattr(current, "reason", None))
+        pending.extend(e for e in (*linked, *current.args) if isinstance(e, BaseException))
+
+
+def _is_any(reasons: list[BaseException], *kinds: type[BaseException]) -> bool:
+    return any(isinstance(reason, kinds) for reason in reasons)
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2]

@@ -1,0 +1,79 @@
+"""Where log lines go: the journal under systemd, else a private rotated file and the terminal."""
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
+
+from broker_tokens.clock import IST
+from broker_tokens.secrets import redact
+
+LOG_FILE = "upstox_token_refresh.log"
+
+# A quiet month is about 100 KB; five old files keep a year of bad days.
+_LARGEST_LOG = 1_000_000
+_OLD_LOGS = 5
+
+
+class _IstFormatter(logging.Formatter):
+    """Times in IST, whatever the host's zone, and every secret of the process redacted."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802, ARG002 -- logging's name
+        return (
+            datetime.fromtimestamp(record.created, UTC)
+            .astimezone(IST)
+            .strftime("%Y-%m-%d %H:%M:%S IST")
+        )
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+class _PrivateFileHandler(RotatingFileHandler):
+    """A rotating log file that is 0600 at birth."""
+
+    def _open(self) -> TextIOWrapper:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
+        descriptor = os.open(self.baseFilename, flags, 0o600)
+        return open(descriptor, "a", encoding="utf-8", errors="backslashreplace")
+
+
+def set_up(
+    log_file: str, *, verbose: bool, quiet: bool, environ: Mapping[str, str] = os.environ
+) -> None:
+    """Send our log lines to their places; other libraries' logging stays as it is.
+
+    `quiet` keeps the terminal to warnings (cron mails whatever is printed).
+    """
+    logger = logging.getLogger("broker_tokens")
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    logger.propagate = False
+    terminal = logging.StreamHandler(sys.stderr)
+    logger.addHandler(terminal)
+    if is_journal(environ):
+        terminal.setFormatter(_IstFormatter("%(levelname)s %(message)s"))
+        return
+    formatter = _IstFormatter("%(asctime)s %(levelname)s %(message)s")
+    terminal.setFormatter(formatter)
+    if quiet and not verbose:
+        terminal.setLevel(logging.WARNING)
+    try:
+        file = _PrivateFileHandler(log_file, maxBytes=_LARGEST_LOG, backupCount=_OLD_LOGS)
+    except OSError as error:
+        logger.warning("The log file %s cannot be written (%s).", log_file, error.strerror)
+        return
+    file.setFormatter(formatter)
+    logger.addHandler(file)
+
+
+def is_journal(environ: Mapping[str, str]) -> bool:
+    """Whether standard error goes to the systemd journal (systemd.exec(5), $JOURNAL_STREAM)."""
+    device, _, inode = environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        found = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False
+    return (device, inode) == (str(found.st_dev), str(found.st_ino))

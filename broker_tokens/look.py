@@ -1,0 +1,120 @@
+"""One look at everything: what the files say, what is configured, and what follows for the plan."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from broker_tokens.brokers import Broker
+from broker_tokens.errors import TokenError
+from broker_tokens.expiry import expiry_claim, next_cut
+from broker_tokens.model import State, StoredTokens, Way
+from broker_tokens.policy import (
+    Decision,
+    Life,
+    Rules,
+    Situation,
+    decide,
+    is_backing_off,
+    person_is_needed,
+)
+from broker_tokens.settings import Settings
+from broker_tokens.store import Snapshot
+
+# Makes settings and a broker of a `.env`'s values; called at every look, so edits count at once.
+Configure = Callable[[Mapping[str, str]], tuple[Settings, Broker]]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is known at one moment."""
+
+    now: datetime
+    tokens: StoredTokens
+    state: State
+    settings: Settings
+    broker: Broker
+    situation: Situation
+    rules: Rules
+
+    @property
+    def decision(self) -> Decision:
+        """What is due now."""
+        return decide(self.now, self.situation, self.rules)
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether somebody else put the stored token there, or its saved expiry cannot be true."""
+        token = self.tokens.access_token
+        return token is not None and (
+            token.fingerprint not in self.state.written or self.situation.life is Life.UNKNOWN
+        )
+
+    @property
+    def is_backing_off(self) -> bool:
+        """Whether a failure asks to wait before the broker is asked again."""
+        return is_backing_off(self.now, self.situation)
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether the hour has come, today, at which only a person can help."""
+        return person_is_needed(self.now, self.situation, self.rules)
+
+    @property
+    def login_url(self) -> str:
+        """Where a person logs in, or an empty text while the app's credentials are missing."""
+        try:
+            return self.broker.authorization_url()
+        except TokenError:
+            return ""
+
+
+def take_look(snapshot: Snapshot, configure: Configure, now: datetime) -> Look:
+    """Put files, settings and time (aware) together; raises ConfigurationError."""
+    settings, broker = configure(snapshot.values)
+    return Look(
+        now=now,
+        tokens=snapshot.tokens,
+        state=snapshot.state,
+        settings=settings,
+        broker=broker,
+        situation=_situation(snapshot, settings, now),
+        rules=Rules(settings.refresh_time, settings.approval_time, settings.hours),
+    )
+
+
+def _situation(snapshot: Snapshot, settings: Settings, now: datetime) -> Situation:
+    state = snapshot.state
+    life = _life(snapshot.tokens, now)
+    return Situation(
+        life=life,
+        expires_at=snapshot.tokens.expires_at if life is Life.KNOWN else None,
+        is_silent=_is_silent(snapshot, settings),
+        renewed_at=state.last_renewal.at if state.last_renewal else None,
+        failures=state.failures,
+        retry_at=state.retry_at,
+        told=state.told,
+    )
+
+
+def _life(tokens: StoredTokens, now: datetime) -> Life:
+    if tokens.access_token is None:
+        return Life.NONE
+    if tokens.expires_at is None:
+        return Life.UNKNOWN
+    # An opaque token is given the 03:30 rule; one saved to live beyond the next 03:30 was saved
+    # under a clock that has been set back since.
+    if tokens.expires_at > next_cut(now) and expiry_claim(tokens.access_token) is None:
+        return Life.UNKNOWN
+    return Life.KNOWN
+
+
+def _is_silent(snapshot: Snapshot, settings: Settings) -> bool:
+    """Whether the refresh grant can be tried: wanted, possible, and not refused before."""
+    refresh_token = snapshot.tokens.refresh_token
+    return (
+        Way.REFRESH_GRANT in settings.ways
+        and refresh_token is not None
+        and settings.has_credentials
+        and not snapshot.state.has_refused(refresh_token.fingerprint)
+        and not snapshot.state.has_refused(settings.credentials_fingerprint)
+    )

@@ -1,0 +1,83 @@
+"""The service's loop: a tick at once, then whenever something is due, at least once a minute.
+
+The wake is capped because waits follow the monotonic clock, which stands still while a laptop
+sleeps and knows nothing of a stepped wall clock; the plan is recomputed at each wake. `schedule`
+beats the time; what is due, and when, is the policy's question.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import schedule
+
+from broker_tokens.clock import Clock
+from broker_tokens.errors import TokenError
+from broker_tokens.forecast import next_step
+from broker_tokens.service import Outcome, TokenService
+
+log = logging.getLogger(__name__)
+
+LONGEST_WAIT = timedelta(seconds=60)
+SHORTEST_WAIT = timedelta(seconds=1)
+
+# A tick that could not even look (no `.env`, a wrong setting) is not repeated in a hurry.
+_WAIT_AFTER_ERROR = timedelta(seconds=30)
+
+
+class Loop:
+    """Runs a service until `is_stopping` says so; `wait` sleeps, and ends early when woken."""
+
+    def __init__(
+        self,
+        service: TokenService,
+        clock: Clock,
+        wait: Callable[[timedelta], object],
+        is_stopping: Callable[[], bool],
+    ) -> None:
+        self._service = service
+        self._clock = clock
+        self._wait = wait
+        self._is_stopping = is_stopping
+        self._next_due: datetime | None = None
+        self._last_news = ""
+        # Its own scheduler: the library's global one belongs to the user's code.
+        self._heartbeat = schedule.Scheduler()
+        self._heartbeat.every(int(LONGEST_WAIT.total_seconds())).seconds.do(self._guarded_tick)
+
+    def run(self) -> None:
+        """Beat until stopped."""
+        while not self._is_stopping():
+            # Every wake is a beat: `schedule` plans on naive wall time, which may be stepped.
+            self._heartbeat.run_all()
+            if not self._is_stopping():
+                self._wait(self._until_next())
+
+    def _until_next(self) -> timedelta:
+        if self._next_due is None:
+            return _WAIT_AFTER_ERROR
+        return min(max(self._next_due - self._clock(), SHORTEST_WAIT), LONGEST_WAIT)
+
+    def _guarded_tick(self) -> None:
+        """Tick; nothing that goes wrong in one tick may keep the next from coming."""
+        self._next_due = None
+        try:
+            outcome = self._service.tick()
+        except TokenError as error:
+            self._say_once(logging.ERROR, str(error), str(error))
+        except Exception:
+            log.exception("A defect in the tick; the service goes on.")
+        else:
+            self._next_due = outcome.next_due
+            self._say_next(outcome)
+
+    def _say_next(self, outcome: Outcome) -> None:
+        step = next_step(outcome.look)
+        # News is another step or another hour for it, not that it has come a minute closer.
+        self._say_once(logging.INFO, f"{step.what} {step.at}", step.sentence(outcome.look.now))
+
+    def _say_once(self, level: int, news: str, words: str) -> None:
+        """Log `words` only when `news` has changed: a minute's tick must not fill a day's log."""
+        if news != self._last_news:
+            self._last_news = news
+            log.log(level, "%s", words)

@@ -1,0 +1,143 @@
+"""The nouns of the house: frozen values that the layers hand to each other."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from broker_tokens.secrets import Secret
+
+# How many fingerprints of each kind are remembered: enough for a bad day, small in the state file.
+_REMEMBERED = 20
+
+
+class Way(StrEnum):
+    """How a token came, or can come, to us."""
+
+    REFRESH_GRANT = "refresh_grant"
+    PHONE_APPROVAL = "phone_approval"
+    BROWSER_LOGIN = "browser_login"
+    PASTE = "paste"
+    FOUND = "found"  # somebody else put it into `.env`
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReply:
+    """What a broker's token endpoint, or a person, brought; not yet stored."""
+
+    access_token: Secret
+    expires_at: datetime
+    user_id: str | None = None
+    refresh_token: Secret | None = None
+    extended_token: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTokens:
+    """What `.env` holds. `expires_at` is None when nobody knows it without asking the broker."""
+
+    access_token: Secret | None = None
+    expires_at: datetime | None = None
+    refresh_token: Secret | None = None
+    user_id: str | None = None
+
+    def is_live(self, now: datetime, min_valid: timedelta = timedelta(0)) -> bool:
+        """Whether there is a token that is known to live longer than `min_valid` from `now`."""
+        return self.expires_at is not None and self.expires_at - now > min_valid
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One thing of the past worth keeping: when, and what (a way, or a sentence)."""
+
+    at: datetime
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a restart must not forget; lives in `.env.state.json` and holds no secret.
+
+    `written`: fingerprint -> expiry of the last tokens we wrote, so that a token somebody else put
+    into `.env` is told from ours. `refused`: fingerprints of what the broker refused for good.
+    `told`: the stage of the day up to which the person has been told.
+    """
+
+    written: dict[str, datetime] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
+    spent_codes: tuple[str, ...] = ()
+    failures: int = 0
+    retry_at: datetime | None = None
+    told: datetime | None = None
+    last_renewal: Happening | None = None
+    last_failure: Happening | None = None
+
+    def has_refused(self, fingerprint: str) -> bool:
+        """Whether the broker has refused, for good, the thing with this fingerprint."""
+        return fingerprint in self.refused
+
+    def with_written(self, token: Secret, expires_at: datetime) -> "State":
+        """Return a state that knows `token` as ours; the one before it stays known.
+
+        Two are kept because this is saved before `.env` is replaced: a reader in between meets the
+        old token, a crash in between leaves it, and both must still be recognised.
+        """
+        others = {k: v for k, v in self.written.items() if k != token.fingerprint}
+        previous = dict(list(others.items())[-1:])
+        return replace(self, written={**previous, token.fingerprint: expires_at})
+
+    def with_refused(self, fingerprint: str) -> "State":
+        """Return a state that remembers a refusal of the thing with this fingerprint."""
+        rest = tuple(f for f in self.refused if f != fingerprint)
+        return replace(self, refused=(*rest, fingerprint)[-_REMEMBERED:])
+
+    def with_spent_code(self, fingerprint: str) -> "State":
+        """Return a state that remembers that this authorization code has been sent."""
+        return replace(self, spent_codes=(*self.spent_codes, fingerprint)[-_REMEMBERED:])
+
+
+class Stage(StrEnum):
+    """How urgently the person is addressed."""
+
+    ASK = "ask"
+    REMIND = "remind"
+    ALARM = "alarm"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something an observer may want to tell; never holds a secret."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TokenStored(Event):
+    """A new token is in `.env`."""
+
+    way: Way
+    expires_at: datetime
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class PersonNeeded(Event):
+    """Today's session is not covered and only a person can change that."""
+
+    stage: Stage
+    session_opens: datetime
+    login_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalFailed(Event):
+    """A renewal did not succeed; `retry_at` is None when it will not be tried again by itself."""
+
+    sentence: str
+    retry_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenDied(Event):
+    """The broker refused the stored token before its time."""
+
+    fingerprint: str

@@ -1,0 +1,246 @@
+"""What is due: a pure function of the time, what is known of the token, and the rules.
+
+Nothing here remembers. Due-ness is recomputed at every wake from saved state, so a restart, a
+missed run, a suspended laptop and a stepped clock need no special case.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from enum import Enum, auto
+
+from broker_tokens.calendar import Session, SessionHours, coming_session, is_trading_day, session_on
+from broker_tokens.clock import IST, last_occurrence, next_occurrence
+from broker_tokens.expiry import next_cut
+from broker_tokens.model import Stage
+
+# The broker's clock may run a little behind ours: a token made at 03:30:00 of ours could be one of
+# the old day.
+GRACE_AFTER_EXPIRY = timedelta(minutes=1)
+
+# For a token that does not end at the daily cut: time for several tries before it dies.
+LEAD_BEFORE_EXPIRY = timedelta(minutes=5)
+
+# A token found to cover this many sessions (a read-only one of a year) needs no plan beyond them.
+_SESSIONS_AHEAD = 8
+
+# Reminders before the session opens, and their pace while it is open without a token.
+REMINDERS_BEFORE = (timedelta(minutes=30), timedelta(minutes=15), timedelta(minutes=5))
+REMINDER_PACE = timedelta(minutes=30)
+
+FIRST_RETRY = timedelta(seconds=5)
+LAST_RETRY = timedelta(minutes=10)
+
+# A broker's Retry-After is honoured up to this. A saved retry that lies further ahead was saved
+# under a clock that has since been set back, and is void.
+LONGEST_RETRY_AFTER = timedelta(hours=1)
+
+
+class Life(Enum):
+    """What is known of the stored token without asking the broker."""
+
+    NONE = auto()  # there is none, or the broker has refused it
+    KNOWN = auto()  # its expiry is known (and may be past)
+    UNKNOWN = auto()  # somebody else's token that does not tell
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that the plan depends on besides the time and the rules."""
+
+    life: Life
+    expires_at: datetime | None = None
+    is_silent: bool = False  # a way without a person is available
+    renewed_at: datetime | None = None
+    failures: int = 0
+    retry_at: datetime | None = None
+    told: datetime | None = None
+
+    def is_live(self, now: datetime) -> bool:
+        """Whether a token is stored that is known to live at `now`."""
+        return self.expires_at is not None and now < self.expires_at
+
+    def covers(self, session: Session) -> bool:
+        """Whether the stored token lives to the end of the session."""
+        return self.expires_at is not None and self.expires_at >= session.closes
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The configured part of the plan; times are IST."""
+
+    refresh_time: time = time(2, 0)
+    approval_time: time = time(8, 0)
+    hours: SessionHours = field(default_factory=SessionHours)
+    is_trading_day: Callable[[date], bool] = is_trading_day
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing is due before `until`."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FindOut:
+    """Ask the broker whether the stored token lives."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenewSilently:
+    """Renew without a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class TellPerson:
+    """Tell the person that today's session needs them; `due_at` names the stage in the state."""
+
+    stage: Stage
+    due_at: datetime
+    session: Session
+
+
+Decision = Wait | FindOut | RenewSilently | TellPerson
+
+
+def decide(now: datetime, situation: Situation, rules: Rules) -> Decision:
+    """Return the one thing that is due at `now` (aware), or how long nothing is."""
+    return (
+        _silent_step(now, situation, rules)
+        or _person_step(now, situation, rules)
+        or Wait(_next_due(now, situation, rules))
+    )
+
+
+def person_is_needed(now: datetime, situation: Situation, rules: Rules) -> bool:
+    """Whether the hour has come, today, at which only a person can help, told or not."""
+    return _stage_reached(now, situation, rules) is not None
+
+
+def is_backing_off(now: datetime, situation: Situation) -> bool:
+    """Whether a failure asks to wait; one saved under a clock since set back does not."""
+    retry_at = situation.retry_at
+    return retry_at is not None and now < retry_at <= now + LONGEST_RETRY_AFTER
+
+
+def retry_delay(failures: int, jitter: float) -> timedelta:
+    """Return how long to wait after so many failures in a row; `jitter` is from [0, 1).
+
+    Doubles from 5 s to 10 min; jitter takes up to a quarter off, so that many machines do not knock
+    together after an outage.
+    """
+    full = min(FIRST_RETRY * (1 << min(failures - 1, 10)), LAST_RETRY)
+    return max(FIRST_RETRY, full * (1 - jitter / 4))
+
+
+def _silent_step(
+    now: datetime, situation: Situation, rules: Rules
+) -> FindOut | RenewSilently | None:
+    if is_backing_off(now, situation):
+        return None
+    if situation.life is Life.UNKNOWN:
+        return FindOut()
+    if situation.is_silent and _renewal_due_at(now, situation, rules) <= now:
+        return RenewSilently()
+    return None
+
+
+def _renewal_due_at(now: datetime, situation: Situation, rules: Rules) -> datetime:
+    """Return when the next silent renewal is due; at or before `now` means at once."""
+    if situation.life is not Life.KNOWN or situation.expires_at is None:
+        return now
+    nightly = _nightly_due_at(now, situation, situation.expires_at, rules)
+    return min(nightly, _due_for_expiry(situation.expires_at, situation.renewed_at))
+
+
+def _due_for_expiry(expires_at: datetime, renewed_at: datetime | None) -> datetime:
+    """Return when a token's end calls for the next one.
+
+    At the daily cut that is just after it, as a token made before dies with the old one. A token
+    that ends at another hour is replaced ahead of its end, but not in the first half of its life.
+    """
+    if next_cut(expires_at - timedelta(microseconds=1)) == expires_at:
+        return expires_at + GRACE_AFTER_EXPIRY
+    ahead = expires_at - LEAD_BEFORE_EXPIRY
+    if renewed_at is None or renewed_at >= expires_at:
+        return ahead
+    return max(ahead, renewed_at + (expires_at - renewed_at) / 2)
+
+
+def _nightly_due_at(
+    now: datetime, situation: Situation, expires_at: datetime, rules: Rules
+) -> datetime:
+    """Return the run of `--time` that is due: the latest one, if it was missed, else the next."""
+    latest = last_occurrence(now, rules.refresh_time)
+    renewed_since = situation.renewed_at is not None and latest <= situation.renewed_at <= now
+    if not renewed_since and expires_at <= next_cut(latest):
+        return latest
+    return next_occurrence(now, rules.refresh_time)
+
+
+def _person_step(now: datetime, situation: Situation, rules: Rules) -> TellPerson | None:
+    reached = _stage_reached(now, situation, rules)
+    if reached is None or _was_told(reached.due_at, situation.told):
+        return None
+    return reached
+
+
+def _was_told(due_at: datetime, told: datetime | None) -> bool:
+    """Whether this stage, or a later one of its day, was told; another day's entry says nothing."""
+    same_day = told is not None and _ist_date(told) == _ist_date(due_at)
+    return same_day and told is not None and told >= due_at
+
+
+def _stage_reached(now: datetime, situation: Situation, rules: Rules) -> TellPerson | None:
+    """Return today's latest stage whose hour has come, if today's session is not covered."""
+    today = _ist_date(now)
+    session = session_on(today, rules.hours)
+    is_asked_for = rules.is_trading_day(today) and now < session.closes
+    # A token that nobody could check yet may be a good one: first a look, then the person.
+    is_unchecked = situation.life is Life.UNKNOWN and not situation.failures
+    if not is_asked_for or is_unchecked or situation.covers(session):
+        return None
+    reached = [stage for stage in _stages(session, rules) if stage.due_at <= now]
+    return reached[-1] if reached else None
+
+
+def _stages(session: Session, rules: Rules) -> list[TellPerson]:
+    """Return the day's stages in order: ask, remind thrice, alarm, remind while it is open."""
+    asked_at = datetime.combine(_ist_date(session.opens), rules.approval_time, IST)
+    before = [session.opens - lead for lead in REMINDERS_BEFORE]
+    stages = [TellPerson(Stage.ASK, asked_at, session)]
+    stages += [TellPerson(Stage.REMIND, at, session) for at in before if at > asked_at]
+    stages.append(TellPerson(Stage.ALARM, session.opens, session))
+    at = session.opens + REMINDER_PACE
+    while at < session.closes:
+        stages.append(TellPerson(Stage.REMIND, at, session))
+        at += REMINDER_PACE
+    return sorted(stages, key=lambda stage: stage.due_at)
+
+
+def _next_due(now: datetime, situation: Situation, rules: Rules) -> datetime:
+    """Return the earliest future instant at which something may become due."""
+    candidates = [_next_stage_at(now, situation, rules)]
+    if situation.is_live(now) and situation.expires_at is not None:
+        candidates.append(situation.expires_at)
+    if is_backing_off(now, situation) and situation.retry_at is not None:
+        candidates.append(situation.retry_at)
+    elif situation.is_silent:
+        candidates.append(_renewal_due_at(now, situation, rules))
+    return min(candidates)
+
+
+def _next_stage_at(now: datetime, situation: Situation, rules: Rules) -> datetime:
+    """Return when the person is next spoken to, if nothing changes until then."""
+    session = coming_session(now, rules.hours, rules.is_trading_day)
+    for _ in range(_SESSIONS_AHEAD):
+        if not situation.covers(session):
+            break
+        session = coming_session(session.closes, rules.hours, rules.is_trading_day)
+    ahead = [stage.due_at for stage in _stages(session, rules) if stage.due_at > now]
+    return ahead[0] if ahead else session.closes
+
+
+def _ist_date(instant: datetime) -> date:
+    return instant.astimezone(IST).date()

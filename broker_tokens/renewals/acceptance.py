@@ -1,0 +1,91 @@
+"""May a new token be stored, and what then changes in `.env` and state: pure decisions."""
+
+from dataclasses import replace
+
+from broker_tokens.clock import format_ist
+from broker_tokens.errors import TokenRejected
+from broker_tokens.expiry import next_cut, subject_claim
+from broker_tokens.look import Look
+from broker_tokens.model import Happening, State, TokenReply, Way
+from broker_tokens.store import (
+    ACCESS_TOKEN,
+    EXPIRES_AT,
+    EXTENDED_TOKEN,
+    REFRESH_TOKEN,
+    USER_ID,
+    format_expiry,
+)
+
+
+def updates_for(look: Look, reply: TokenReply, way: Way) -> tuple[dict[str, str], State]:
+    """Return the `.env` keys to write and the new state.
+
+    Raises TokenRejected for another account's token, and for a pasted one that a longer-lived one
+    would give way to. A reply of the token endpoint that is outlived still has its refresh token
+    kept, as the old one may be spent.
+    """
+    user_id = _account(look, reply)
+    outlived = _is_outlived(look, reply)
+    if outlived and way is Way.PASTE:
+        raise TokenRejected(
+            "A token that lives longer is stored already"
+            f" (until {format_ist(look.tokens.expires_at or look.now)}).",
+            "Nothing needs to be done; to replace it all the same, empty access_token first.",
+        )
+    updates = _other_keys(look, reply, user_id)
+    state = after_success(look, way)
+    if not outlived:
+        updates[ACCESS_TOKEN] = reply.access_token.reveal()
+        updates[EXPIRES_AT] = format_expiry(reply.expires_at)
+        state = state.with_written(reply.access_token, reply.expires_at)
+    return updates, state
+
+
+def _account(look: Look, reply: TokenReply) -> str | None:
+    """Return whose token it is, as far as it tells; raise TokenRejected if not ours."""
+    found = reply.user_id or subject_claim(reply.access_token)
+    pinned = look.tokens.user_id
+    if pinned is not None and found is not None and found != pinned:
+        raise TokenRejected(
+            f"The new token belongs to account {found}, but this .env is kept for {pinned}.",
+            f"Log in as {pinned}; to change the account for good, empty UPSTOX_USER_ID first.",
+        )
+    return found
+
+
+def _is_outlived(look: Look, reply: TokenReply) -> bool:
+    """Whether the stored token is live and ends later than the new one.
+
+    One that lives beyond the next 03:30 is no match for a trading token: it is a read-only one of a
+    year, pasted by mistake.
+    """
+    stored = look.tokens.expires_at
+    return (
+        stored is not None
+        and look.now < stored <= next_cut(look.now)
+        and (reply.expires_at < stored)
+    )
+
+
+def _other_keys(look: Look, reply: TokenReply, user_id: str | None) -> dict[str, str]:
+    updates: dict[str, str] = {}
+    if reply.refresh_token is not None:
+        updates[REFRESH_TOKEN] = reply.refresh_token.reveal()
+    if reply.extended_token is not None:
+        updates[EXTENDED_TOKEN] = reply.extended_token.reveal()
+    if look.tokens.user_id is None and user_id is not None and user_id.isalnum():
+        updates[USER_ID] = user_id
+    return updates
+
+
+def after_success(look: Look, way: Way) -> State:
+    """Return the state once a live token is there: nothing to wait for, nothing to tell."""
+    credentials = look.settings.credentials_fingerprint
+    return replace(
+        look.state,
+        refused=tuple(f for f in look.state.refused if f != credentials),
+        failures=0,
+        retry_at=None,
+        told=None,
+        last_renewal=Happening(look.now, way.value),
+    )

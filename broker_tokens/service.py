@@ -1,0 +1,303 @@
+"""The one place where tokens change: load, decide, renew, save, tell.
+
+Whatever brings a token (grant, login, paste) ends in `_accept`, under the lock of the `.env`.
+"""
+
+import logging
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from broker_tokens.clock import Clock, format_duration, format_ist
+from broker_tokens.errors import (
+    LoginRequired,
+    StoreError,
+    TemporaryFailure,
+    TokenError,
+    TokenRejected,
+)
+from broker_tokens.expiry import expiry_claim, next_cut
+from broker_tokens.look import Configure, Look, take_look
+from broker_tokens.model import (
+    Event,
+    PersonNeeded,
+    RenewalFailed,
+    StoredTokens,
+    TokenDied,
+    TokenReply,
+    TokenStored,
+    Way,
+)
+from broker_tokens.policy import FindOut, Life, RenewSilently, TellPerson, Wait
+from broker_tokens.renewals import acceptance, code_exchange, refresh_grant, setbacks
+from broker_tokens.secrets import Secret
+from broker_tokens.store import ACCESS_TOKEN, EXPIRES_AT, TokenStore, Writer, format_expiry
+
+log = logging.getLogger(__name__)
+
+Observer = Callable[[Event], None]
+
+# One tick can adopt, fail to renew, and tell the person; the next one does what is left.
+_STEPS_PER_TICK = 4
+
+# After a failure that the state could not take (a full disk): how long things are left alone.
+_PAUSE_AFTER_ERROR = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a tick came to: the look at its end, when to look again, and what went wrong."""
+
+    look: Look
+    next_due: datetime
+    error: TokenError | None = None
+
+
+class TokenService:
+    """Keeps the tokens of one `.env`; any number of processes and threads may use one each."""
+
+    def __init__(
+        self,
+        store: TokenStore,
+        configure: Configure,
+        clock: Clock,
+        observers: Iterable[Observer] = (),
+        jitter: setbacks.Jitter = random.random,
+    ) -> None:
+        self._store = store
+        self._configure = configure
+        self._clock = clock
+        self._observers = tuple(observers)
+        self._jitter = jitter
+        self._unsaved: TokenReply | None = None
+
+    def look(self) -> Look:
+        """Look at the files without a lock; raises StoreError or ConfigurationError."""
+        return take_look(self._store.load(), self._configure, self._clock())
+
+    def tick(self) -> Outcome:
+        """Do all that is due now and return when to come again.
+
+        What a step raises is in the outcome; StoreError and ConfigurationError of the look itself
+        are raised.
+        """
+        error: TokenError | None = None
+        for _ in range(_STEPS_PER_TICK):
+            look = self.look()
+            decision = look.decision
+            try:
+                if look.is_foreign and look.situation.life is Life.KNOWN:
+                    self._adopt()
+                elif isinstance(decision, Wait):
+                    return Outcome(look, decision.until, error)
+                else:
+                    self._do(decision)
+            except TokenError as failure:
+                error = failure
+                self._tell_failure(failure)
+                if isinstance(failure, StoreError):
+                    break
+        look = self.look()
+        return Outcome(look, look.now + _PAUSE_AFTER_ERROR, error)
+
+    def renew(self) -> StoredTokens:
+        """Renew by the refresh grant now, whatever is due, and whatever was refused before."""
+        return self._renew(lambda _: True)
+
+    def current_token(self, min_valid: timedelta = timedelta(0)) -> Secret:
+        """Return a token that lives longer than `min_valid`; renews silently if that can help.
+
+        Raises LoginRequired when only a person can help, TemporaryFailure when time can.
+        """
+        look = self.look()
+        if look.situation.life is Life.UNKNOWN:
+            self._respect_backoff(look)
+            self._adopt()
+            look = self.look()
+        if not look.tokens.is_live(look.now, min_valid):
+            self._renew_if_it_helps(look, min_valid)
+            look = self.look()
+        token = look.tokens.access_token
+        if token is None or not look.tokens.is_live(look.now, min_valid):
+            raise _no_token(look, min_valid)
+        return token
+
+    def exchange_code(self, code: Secret) -> StoredTokens:
+        """Spend an authorization code and store what it brings; a code is never sent twice.
+
+        Raises TokenRejected for a bad or used code, ConfigurationError for bad credentials,
+        TemporaryFailure for anything unclear, StoreError with nothing sent.
+        """
+        with self._store.writing() as writer:
+            reply = code_exchange.exchange(writer, self._look(writer), code)
+            tokens = self._accept(writer, reply, Way.BROWSER_LOGIN)
+        self._tell_stored(tokens, Way.BROWSER_LOGIN)
+        return tokens
+
+    def accept_pasted(self, token: Secret) -> StoredTokens:
+        """Store a token that somebody made elsewhere, once the broker has called it alive.
+
+        Raises TokenRejected for a dead token or another account's, TemporaryFailure if the broker
+        cannot be asked.
+        """
+        look = self.look()
+        look.broker.check_life(token)
+        user_id = look.broker.user_id(token)
+        reply = TokenReply(token, expiry_claim(token) or next_cut(look.now), user_id)
+        with self._store.writing() as writer:
+            tokens = self._accept(writer, reply, Way.PASTE)
+        self._tell_stored(tokens, Way.PASTE)
+        return tokens
+
+    def log_out(self) -> None:
+        """End the stored token at the broker and empty it in `.env`; raises TokenError."""
+        with self._store.writing() as writer:
+            look = self._look(writer)
+            if look.tokens.access_token is not None:
+                look.broker.log_out(look.tokens.access_token)
+            writer.save_tokens({ACCESS_TOKEN: "", EXPIRES_AT: ""}, look.state)
+
+    def _look(self, writer: Writer) -> Look:
+        return take_look(writer.load(), self._configure, self._clock())
+
+    def _do(self, decision: FindOut | RenewSilently | TellPerson) -> None:
+        match decision:
+            case FindOut():
+                self._adopt()
+            case RenewSilently():
+                self._renew(lambda look: isinstance(look.decision, RenewSilently))
+            case TellPerson():
+                self._tell_person()
+
+    def _renew(self, is_due: Callable[[Look], bool]) -> StoredTokens:
+        with self._store.writing() as writer:
+            look = self._look(writer)
+            if not is_due(look):
+                return look.tokens  # another process was faster
+            reply = self._unsaved or refresh_grant.renew(writer, look, self._jitter)
+            try:
+                tokens = self._accept(writer, reply, Way.REFRESH_GRANT)
+            except TokenRejected as error:
+                setbacks.record(writer, look, error, self._jitter, spent=look.tokens.refresh_token)
+                raise
+        self._tell_stored(tokens, Way.REFRESH_GRANT)
+        return tokens
+
+    def _renew_if_it_helps(self, look: Look, min_valid: timedelta) -> None:
+        """Renew, unless there is no silent way or the new token would end at the same 03:30."""
+        ends_at_cut = look.situation.is_live(look.now) and (
+            look.tokens.expires_at == next_cut(look.now)
+        )
+        if look.situation.is_silent and not ends_at_cut:
+            self._respect_backoff(look)
+            self._renew(lambda again: not again.tokens.is_live(again.now, min_valid))
+
+    def _respect_backoff(self, look: Look) -> None:
+        if look.is_backing_off and look.state.retry_at is not None:
+            failure = look.state.last_failure
+            raise TemporaryFailure(
+                f"The last try failed: {failure.what if failure else 'for an unknown reason.'}",
+                f"The next one is due at {format_ist(look.state.retry_at)}.",
+                retry_after=look.state.retry_at - look.now,
+            )
+
+    def _adopt(self) -> None:
+        """Take over a token that somebody else put into `.env`: learn when it dies.
+
+        Its JWT tells; else the broker is asked, and a live one is given the 03:30 rule.
+        """
+        with self._store.writing() as writer:
+            look = self._look(writer)
+            token = look.tokens.access_token
+            if token is None or not look.is_foreign:
+                return
+            expires_at = expiry_claim(token)
+            if expires_at is None:
+                self._check_life(writer, look, token)
+                expires_at = next_cut(look.now)
+            state = acceptance.after_success(look, Way.FOUND).with_written(token, expires_at)
+            writer.save_tokens({EXPIRES_AT: format_expiry(expires_at)}, state)
+        self._tell_stored(replace(look.tokens, expires_at=expires_at), Way.FOUND)
+
+    def _check_life(self, writer: Writer, look: Look, token: Secret) -> None:
+        try:
+            look.broker.check_life(token)
+        except TokenRejected as error:
+            setbacks.record(writer, look, error, self._jitter, spent=token)
+            # A change of `.env` too, so that readers who cached the token look again.
+            writer.save_tokens({EXPIRES_AT: format_expiry(look.now)}, writer.load().state)
+            self._tell(TokenDied(look.now, token.fingerprint))
+            raise
+        except TokenError as error:
+            setbacks.record(writer, look, error, self._jitter)
+            raise
+
+    def _accept(self, writer: Writer, reply: TokenReply, way: Way) -> StoredTokens:
+        """Write a new token, its expiry, refresh token and account in one replace.
+
+        Raises TokenRejected for another account's token, and for a pasted one that would replace a
+        longer-lived one. What cannot be written is kept in memory for the next try, because the
+        refresh token that brought it is spent.
+        """
+        updates, state = acceptance.updates_for(self._look(writer), reply, way)
+        try:
+            writer.save_tokens(updates, state)
+        except StoreError:
+            self._unsaved = reply
+            raise
+        self._unsaved = None
+        return self._look(writer).tokens
+
+    def _tell_person(self) -> None:
+        """Note the stage as told, then tell: a crash in between costs a notice, never a flood."""
+        with self._store.writing() as writer:
+            look = self._look(writer)
+            decision = look.decision
+            if not isinstance(decision, TellPerson):
+                return
+            writer.save_state(replace(look.state, told=decision.due_at))
+        opens = decision.session.opens
+        self._tell(PersonNeeded(look.now, decision.stage, opens, look.login_url))
+
+    def _tell_stored(self, tokens: StoredTokens, way: Way) -> None:
+        now = self._clock()
+        if (
+            tokens.access_token is not None
+            and tokens.expires_at is not None
+            and tokens.is_live(now)
+        ):
+            fingerprint = tokens.access_token.fingerprint
+            self._tell(TokenStored(now, way, tokens.expires_at, fingerprint))
+
+    def _tell_failure(self, failure: TokenError) -> None:
+        retry_at = None
+        if isinstance(failure, TemporaryFailure):
+            retry_at = self.look().state.retry_at
+        self._tell(RenewalFailed(self._clock(), str(failure), retry_at))
+
+    def _tell(self, event: Event) -> None:
+        """Tell every observer; one that fails is logged and never disturbs a renewal."""
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception:  # an observer is somebody else's code
+                log.exception("A notice could not be given.")
+
+
+def _no_token(look: Look, min_valid: timedelta) -> TokenError:
+    if look.situation.is_live(look.now) and look.tokens.expires_at is not None:
+        left = look.tokens.expires_at - look.now
+        return TemporaryFailure(
+            f"The token lives for another {format_duration(left)}, and"
+            f" {format_duration(min_valid)} were asked for.",
+            "Every Upstox token ends at 03:30 IST; ask again after 03:31.",
+            retry_after=left,
+        )
+    failure = look.state.last_failure
+    return LoginRequired(
+        "Token is expired or invalid: no live access token is stored, and only a person can get"
+        f" one.{f' (Last failure: {failure.what})' if failure else ''}",
+        "Log in: python init_tokens.py",
+        login_url=look.login_url,
+    )

@@ -1,0 +1,1 @@
+"""A broker to practise on: Upstox's documented behaviour, in memory, on loopback only."""

@@ -1,0 +1,93 @@
+"""`.env.state.json`: what a restart must not forget. Holds no secret, only fingerprints."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+
+from dateutil.parser import isoparse
+
+from broker_tokens.clock import IST
+from broker_tokens.durable_file import Replacement, read_bytes
+from broker_tokens.errors import StoreError
+from broker_tokens.model import Happening, State
+
+FORMAT = 1
+
+T = TypeVar("T")
+
+
+def load_state(path: str) -> State:
+    """Return the saved state; a missing or damaged file gives a fresh one, as it holds no token.
+
+    Raises StoreError if the file is there and cannot be read.
+    """
+    try:
+        content = read_bytes(path)
+    except StoreError as error:
+        if isinstance(error.__context__, FileNotFoundError):
+            return State()
+        raise
+    try:
+        return _from_json(json.loads(content))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return State()
+
+
+def save_state(path: str, state: State, *, owned_like: str, durable: bool) -> None:
+    """Replace the saved state in one step; raises StoreError. The caller holds the lock."""
+    text = json.dumps(_to_json(state), indent=1) + "\n"
+    with Replacement(path, owned_like=owned_like, durable=durable) as replacement:
+        replacement.commit(text.encode())
+
+
+def _to_json(state: State) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "written": {key: _text(at) for key, at in state.written.items()},
+        "refused": list(state.refused),
+        "spent_codes": list(state.spent_codes),
+        "failures": state.failures,
+        "retry_at": _text(state.retry_at),
+        "told": _text(state.told),
+        "last_renewal": _happening_json(state.last_renewal),
+        "last_failure": _happening_json(state.last_failure),
+    }
+
+
+def _from_json(saved: dict[str, Any]) -> State:
+    if saved["format"] != FORMAT:
+        raise ValueError(saved["format"])
+    return State(
+        written={key: _instant(at) for key, at in saved["written"].items()},
+        refused=tuple(saved["refused"]),
+        spent_codes=tuple(saved["spent_codes"]),
+        failures=int(saved["failures"]),
+        retry_at=_maybe(_instant, saved["retry_at"]),
+        told=_maybe(_instant, saved["told"]),
+        last_renewal=_maybe(_happening, saved["last_renewal"]),
+        last_failure=_maybe(_happening, saved["last_failure"]),
+    )
+
+
+def _maybe(read: Callable[[Any], T], saved: Any) -> T | None:
+    return None if saved is None else read(saved)
+
+
+def _text(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.astimezone(IST).isoformat()
+
+
+def _instant(saved: str) -> datetime:
+    instant = isoparse(saved)
+    if instant.tzinfo is None:
+        raise ValueError(saved)
+    return instant
+
+
+def _happening_json(happening: Happening | None) -> dict[str, str | None] | None:
+    return None if happening is None else {"at": _text(happening.at), "what": happening.what}
+
+
+def _happening(saved: dict[str, str]) -> Happening:
+    return Happening(_instant(saved["at"]), saved["what"])

@@ -1,0 +1,159 @@
+"""The `.env` and the state beside it, as one store: read without a lock, written under one."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from broker_tokens.clock import IST
+from broker_tokens.durable_file import Replacement, read_bytes, recover
+from broker_tokens.env_text import EnvText
+from broker_tokens.expiry import expiry_claim
+from broker_tokens.file_lock import DEFAULT_TIMEOUT, FileLock
+from broker_tokens.model import State, StoredTokens
+from broker_tokens.secrets import Secret
+from broker_tokens.state_file import load_state, save_state
+
+ACCESS_TOKEN = "access_token"  # noqa: S105 -- the key's name
+REFRESH_TOKEN = "UPSTOX_REFRESH_TOKEN"  # noqa: S105 -- the key's name
+EXPIRES_AT = "UPSTOX_TOKEN_EXPIRES_AT"
+USER_ID = "UPSTOX_USER_ID"
+EXTENDED_TOKEN = "UPSTOX_EXTENDED_TOKEN"  # noqa: S105 -- the key's name
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One look at the store."""
+
+    values: Mapping[str, str]
+    tokens: StoredTokens
+    state: State
+
+
+class TokenStore:
+    """The files of one `.env`. A symbolic link is followed: all who use the file share its lock."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        lock_timeout: timedelta = DEFAULT_TIMEOUT,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Use the `.env` at `path`; `pause` sleeps, in seconds, while another holds the lock."""
+        self._given_path = path
+        self._lock_timeout = lock_timeout
+        self._pause = pause
+
+    @property
+    def path(self) -> str:
+        """The real path of the `.env`."""
+        return os.path.realpath(self._given_path)
+
+    @property
+    def state_path(self) -> str:
+        """The path of the saved state."""
+        return self.path + ".state.json"
+
+    def load(self) -> Snapshot:
+        """Read the files afresh; raises StoreError."""
+        values = EnvText(read_bytes(self.path), self.path).values
+        state = load_state(self.state_path)
+        return Snapshot(values, read_tokens(values, state), state)
+
+    def service_lock(self) -> FileLock:
+        """Return the lock that a running service holds for all its life."""
+        return FileLock(self.path + ".service.lock", owned_like=self.path)
+
+    @contextmanager
+    def writing(self) -> Iterator["Writer"]:
+        """Hold the lock of this `.env`; raises StoreError or TemporaryFailure.
+
+        What the writer loads was read after the lock was had, so a renewal that another process
+        finished meanwhile is seen, not repeated.
+        """
+        path = self.path
+        read_bytes(path)
+        lock = FileLock(
+            path + ".lock", owned_like=path, timeout=self._lock_timeout, pause=self._pause
+        )
+        with lock:
+            recover(path)
+            with Replacement(path) as replacement:
+                yield Writer(self, path, replacement)
+
+
+class Writer:
+    """What may be done while the lock is held."""
+
+    def __init__(self, store: TokenStore, path: str, replacement: Replacement) -> None:
+        self._store = store
+        self._path = path
+        self._replacement = replacement
+
+    def load(self) -> Snapshot:
+        """Read the files afresh, under the lock; raises StoreError."""
+        return self._store.load()
+
+    def prove_writable(self) -> None:
+        """Make sure that tokens can be saved, before anything is spent for them.
+
+        Raises StoreError, with nothing changed, if the file or its folder is not writable, the disk
+        is full, or a broken line would swallow the new values.
+        """
+        keys = (ACCESS_TOKEN, REFRESH_TOKEN, EXPIRES_AT, USER_ID, EXTENDED_TOKEN)
+        content = self._text().with_values(dict.fromkeys(keys, "0"))
+        self._replacement.prepare(len(content))
+        self.save_state(self._store.load().state, durable=False)
+
+    def save_tokens(self, updates: Mapping[str, str], state: State) -> None:
+        """Write keys of the `.env` in one replace, and the state; raises StoreError.
+
+        The state goes first, so that no reader meets a token of ours that it takes for another's.
+        """
+        self.save_state(state, durable=False)
+        self._replacement.commit(self._text().with_values(updates))
+
+    def save_state(self, state: State, *, durable: bool = True) -> None:
+        """Write the state alone; raises StoreError."""
+        save_state(self._store.state_path, state, owned_like=self._path, durable=durable)
+
+    def _text(self) -> EnvText:
+        return EnvText(read_bytes(self._path), self._path)
+
+
+def read_tokens(values: Mapping[str, str], state: State) -> StoredTokens:
+    """Return the tokens of a `.env`; the expiry is that of this token, or None if nobody knows.
+
+    The stored expiry counts only for the token that was written with it. Somebody else's token is
+    known by its JWT, else not at all.
+    """
+    token = _secret(values, ACCESS_TOKEN)
+    if token is not None and state.has_refused(token.fingerprint):
+        token = None
+    return StoredTokens(
+        access_token=token,
+        expires_at=None if token is None else _expiry(token, values.get(EXPIRES_AT), state),
+        refresh_token=_secret(values, REFRESH_TOKEN),
+        user_id=values.get(USER_ID) or None,
+    )
+
+
+def format_expiry(expires_at: datetime) -> str:
+    """Return an expiry as `.env` holds it: ISO 8601 with +05:30."""
+    return expires_at.astimezone(IST).isoformat(timespec="seconds")
+
+
+def _expiry(token: Secret, stored: str | None, state: State) -> datetime | None:
+    claim = expiry_claim(token)
+    if claim is not None and stored == format_expiry(claim):
+        return claim
+    return state.written.get(token.fingerprint, claim)
+
+
+def _secret(values: Mapping[str, str], key: str) -> Secret | None:
+    """Return a key's secret, or None if it is missing, empty, or cannot be one."""
+    secret = Secret(values.get(key, ""))
+    return secret if secret.is_well_formed else None

@@ -1,0 +1,92 @@
+"""One HTTP request with hard limits: total time, size, no redirect, no `.netrc`, no retry.
+
+`requests` limits each read, not the whole request, so a server that drips bytes could hold it for
+ever. The request therefore runs in a thread of its own, and when the time is up its socket is shut
+down under it; the same ends name look-ups and proxies that hang.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from broker_tokens import __version__
+from broker_tokens.errors import TemporaryFailure
+from broker_tokens.waker import Waker
+
+# Cloudflare refuses some unnamed clients (error 1010), so ours says who it is.
+USER_AGENT = f"broker-tokens/{__version__} (python-requests)"
+
+# The broker answers in well under a second; a reply later than this is not coming.
+DEADLINE = timedelta(seconds=20)
+
+# The largest documented reply, a profile, has about 1 KB.
+LARGEST_REPLY = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request. `form` is sent URL-encoded; `may_be_cut` lets a stop signal end it."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    form: Mapping[str, str] | None = field(default=None, repr=False)
+    may_be_cut: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One HTTP reply, whatever its status. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class Transport(Protocol):
+    """What a broker sends its requests with."""
+
+    def send(self, request: Request) -> Reply:
+        """Return the reply, or raise TemporaryFailure or ConfigurationError."""
+
+
+class HttpTransport:
+    """Sends requests over the network; proxies and CA bundle of the environment are honoured."""
+
+    def __init__(self, *, deadline: timedelta = DEADLINE, waker: Waker | None = None) -> None:
+        """Limit every request to `deadline`; `waker` is the service's, to end it on a signal."""
+        self._deadline = deadline
+        self._waker = waker
+
+    def send(self, request: Request) -> Reply:
+        """Return the reply to `request`; raises TemporaryFailure or ConfigurationError."""
+        from broker_tokens.http_worker import Attempt
+
+        done = Waker()
+        attempt = Attempt(request, USER_AGENT, self._deadline, LARGEST_REPLY, done.wake)
+        threading.Thread(target=attempt.run, daemon=True).start()
+        try:
+            if not self._wait(done, request):
+                raise TemporaryFailure(
+                    f"{host_of(request.url)} gave no complete answer within"
+                    f" {self._deadline.total_seconds():.0f} s.",
+                    "Check the network and the broker's status page if it stays so.",
+                    request_sent=attempt.may_have_been_sent,
+                )
+        finally:
+            attempt.cut()
+            done.close()
+        return attempt.result()
+
+    def _wait(self, done: Waker, request: Request) -> bool:
+        if self._waker is not None and request.may_be_cut:
+            return self._waker.wait_for(done, self._deadline)
+        return done.wait(self._deadline)
+
+
+def host_of(url: str) -> str:
+    """Return the host and port of an address: all of it that belongs in a message."""
+    return urlsplit(url).netloc.rpartition("@")[2]

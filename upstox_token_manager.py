@@ -1,0 +1,192 @@
+"""A live Upstox access token for a strategy: `from upstox_token_manager import get_current_token`.
+
+Importing this costs a strategy next to nothing: no network, no `requests`, no change to
+`os.environ`, no logging set-up. What a renewal needs is imported when one is needed.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from broker_tokens.errors import (
+    ConfigurationError,
+    LoginRequired,
+    StoreError,
+    TemporaryFailure,
+    TokenError,
+    TokenRejected,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from broker_tokens.clock import Clock
+    from broker_tokens.model import StoredTokens
+    from broker_tokens.settings import Settings
+
+__all__ = [
+    "ConfigurationError",
+    "LoginRequired",
+    "StoreError",
+    "TemporaryFailure",
+    "TokenError",
+    "TokenRejected",
+    "UpstoxTokenManager",
+    "get_current_token",
+]
+
+_NO_MARGIN = timedelta(0)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class UpstoxTokenManager:
+    """Reads, makes and renews the tokens of one `.env`; each process may have its own."""
+
+    def __init__(
+        self,
+        env_file_path: "str | Path | None" = None,
+        *,
+        environ: "Mapping[str, str] | None" = None,
+        clock: "Clock" = _now,
+    ) -> None:
+        """Use `env_file_path`, else UPSTOX_ENV_FILE, else the nearest `.env`.
+
+        `environ` (default: the process's) outranks the file for settings, never for tokens; `clock`
+        returns the present as an aware datetime. Raises ConfigurationError if there is no `.env`.
+        """
+        from broker_tokens.app import build_service, locate
+        from broker_tokens.reader import TokenReader
+        from broker_tokens.store import TokenStore
+
+        self._environ = environ
+        self._clock = clock
+        self._path = locate(None if env_file_path is None else str(env_file_path), environ)
+        self._reader = TokenReader(TokenStore(self._path))
+        self._service = build_service(self._path, environ=environ, clock=clock)
+
+    def __repr__(self) -> str:
+        return f"UpstoxTokenManager({self._path!r})"
+
+    @property
+    def client_id(self) -> str:
+        """The app's API key, or an empty text."""
+        return self._settings.client_id
+
+    @property
+    def client_secret(self) -> str:
+        """The app's API secret, or an empty text."""
+        return self._settings.client_secret.reveal()
+
+    @property
+    def redirect_uri(self) -> str:
+        """The redirect address registered for the app."""
+        return self._settings.redirect_uri
+
+    @property
+    def access_token(self) -> str | None:
+        """The stored access token, dead or alive; `get_current_token` is the one to trade with."""
+        token = self._stored.access_token
+        return None if token is None else token.reveal()
+
+    @property
+    def refresh_token(self) -> str | None:
+        """The stored refresh token; None on most days, as Upstox documents none."""
+        token = self._stored.refresh_token
+        return None if token is None else token.reveal()
+
+    @property
+    def token_expiry(self) -> datetime | None:
+        """When the stored token dies (aware), or None if there is none or nobody knows."""
+        return self._stored.expires_at
+
+    def get_authorization_url(self, state: str | None = None) -> str:
+        """Return the login address, percent-encoded; raises ConfigurationError without an app.
+
+        `state` (RFC 6749 section 10.12) comes back in the redirect address.
+        """
+        return self._service.look().broker.authorization_url(state)
+
+    def get_access_token_from_code(self, code: str) -> str:
+        """Exchange a login's code, save what it brings, and return the new access token.
+
+        `code` is the bare code or the whole redirect address. One code is never sent twice. Raises
+        TokenRejected for a wrong or used code, ConfigurationError for a wrong app, TemporaryFailure
+        for anything unclear, StoreError (with nothing sent) if `.env` cannot be written.
+        """
+        from broker_tokens.renewals.code_exchange import read_code
+
+        return self._reveal(self._service.exchange_code(read_code(code)))
+
+    def refresh_access_token(self) -> str:
+        """Renew by the refresh grant now, whatever is due, and return the new access token.
+
+        Raises LoginRequired ("Refresh token not found") without a refresh token, TokenRejected if
+        the broker refuses it, and as `get_access_token_from_code` otherwise.
+        """
+        return self._reveal(self._service.renew())
+
+    def get_current_token(self, min_valid: timedelta = _NO_MARGIN) -> str:
+        """Return an access token that lives longer than `min_valid`; never an expired one.
+
+        Renews silently when that can help. Raises LoginRequired (with `login_url`) when only a
+        person can, TemporaryFailure when time can, ConfigurationError or StoreError when `.env` is
+        wrong or unreadable.
+        """
+        stored = self._stored
+        if stored.access_token is not None and stored.is_live(self._clock(), min_valid):
+            return stored.access_token.reveal()
+        return self._service.current_token(min_valid).reveal()
+
+    def start_auto_refresh_scheduler(
+        self, refresh_time: str = "02:00"
+    ) -> "threading.Thread | None":
+        """Run the service's loop in a daemon thread and return the thread.
+
+        `refresh_time` is HH:MM, IST. Returns None if a service already keeps this `.env`. Raises
+        ConfigurationError for a wrong time.
+        """
+        from broker_tokens.background import start_thread
+
+        return start_thread(self._path, refresh_time, environ=self._environ, clock=self._clock)
+
+    @property
+    def _stored(self) -> "StoredTokens":
+        return self._reader.read()
+
+    @property
+    def _settings(self) -> "Settings":
+        return self._service.look().settings
+
+    @staticmethod
+    def _reveal(tokens: "StoredTokens") -> str:
+        assert tokens.access_token is not None  # noqa: S101 -- just stored
+        return tokens.access_token.reveal()
+
+
+_shared: dict[str | None, UpstoxTokenManager] = {}
+
+
+def get_current_token(
+    env_file_path: "str | Path | None" = None, min_valid: timedelta = _NO_MARGIN
+) -> str:
+    """Return a live access token, from a manager shared by the whole process.
+
+    Arguments and errors are those of `UpstoxTokenManager` and its `get_current_token`.
+    """
+    key = None if env_file_path is None else str(env_file_path)
+    manager = _shared.get(key)
+    if manager is None:
+        manager = _shared.setdefault(key, UpstoxTokenManager(key))
+    return manager.get_current_token(min_valid)
+
+
+if __name__ == "__main__":
+    import sys
+
+    from broker_tokens.cli.main import main
+
+    sys.exit(main(["status", *sys.argv[1:]]))
