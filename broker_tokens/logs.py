@@ -17,6 +17,9 @@ LOG_FILE = "upstox_token_refresh.log"
 _LARGEST_LOG = 1_000_000
 _OLD_LOGS = 5
 
+_LINE = "%(asctime)s %(levelname)s %(message)s"
+_JOURNAL_LINE = "%(levelname)s %(message)s"  # the journal adds the time itself
+
 
 class _IstFormatter(logging.Formatter):
     """Times in IST, whatever the host's zone, and every secret of the process redacted."""
@@ -51,21 +54,23 @@ def set_up(
     logger = logging.getLogger("broker_tokens")
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     logger.propagate = False
-    terminal = logging.StreamHandler(sys.stderr)
-    logger.addHandler(terminal)
-    if is_journal(environ):
-        terminal.setFormatter(_IstFormatter("%(levelname)s %(message)s"))
-        return
-    formatter = _IstFormatter("%(asctime)s %(levelname)s %(message)s")
-    terminal.setFormatter(formatter)
-    if quiet and not verbose:
-        terminal.setLevel(logging.WARNING)
+    journal = is_journal(environ)
+    if sys.stderr is not None:  # pythonw.exe has none
+        terminal = logging.StreamHandler(sys.stderr)
+        terminal.setFormatter(_IstFormatter(_JOURNAL_LINE if journal else _LINE))
+        terminal.setLevel(logging.WARNING if quiet and not verbose else logging.DEBUG)
+        logger.addHandler(terminal)
+    if not journal:
+        _add_file(logger, log_file)
+
+
+def _add_file(logger: logging.Logger, log_file: str) -> None:
     try:
         file = _PrivateFileHandler(log_file, maxBytes=_LARGEST_LOG, backupCount=_OLD_LOGS)
     except OSError as error:
         logger.warning("The log file %s cannot be written (%s).", log_file, error.strerror)
         return
-    file.setFormatter(formatter)
+    file.setFormatter(_IstFormatter(_LINE))
     logger.addHandler(file)
 
 

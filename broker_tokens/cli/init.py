@@ -8,7 +8,7 @@ import webbrowser
 from collections.abc import Mapping, Sequence
 
 from broker_tokens.app import build_service, locate
-from broker_tokens.cli.output import answer, guarded, say
+from broker_tokens.cli.output import answer, guarded, open_to_others, say
 from broker_tokens.clock import format_duration, format_ist
 from broker_tokens.errors import EXIT_OK, LoginRequired, TemporaryFailure, TokenError
 from broker_tokens.forecast import renewal_sentence
@@ -140,6 +140,8 @@ def _report(service: TokenService, env_path: str) -> None:
     answer(f"It lives until {format_ist(expires_at)}, for {left}.")
     answer(f"A refresh token is {'stored too' if look.tokens.refresh_token else 'not stored'}.")
     answer(renewal_sentence(look))
+    if (warning := open_to_others(env_path)) is not None:
+        say(warning)
     _report_check(look, token)
 
 

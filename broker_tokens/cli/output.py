@@ -1,8 +1,10 @@
 """What a command prints, and the one place where an error becomes text and exit code."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable
+from typing import TextIO
 
 from broker_tokens.errors import EXIT_DEFECT, LoginRequired, TokenError
 from broker_tokens.secrets import redact
@@ -13,14 +15,18 @@ _EXIT_INTERRUPTED = 130  # what shells say of a program ended by Ctrl-C
 
 def say(text: str) -> None:
     """Talk to the person: standard error, so that standard output stays the answer alone."""
-    sys.stderr.write(redact(text) + "\n")
-    sys.stderr.flush()
+    _write(sys.stderr, redact(text))
 
 
 def answer(text: str) -> None:
     """Give the command's answer on standard output."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    _write(sys.stdout, text)
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is not None:  # pythonw.exe, for Task Scheduler, has none
+        stream.write(text + "\n")
+        stream.flush()
 
 
 def guarded(command: Callable[[], int]) -> int:
@@ -52,6 +58,13 @@ def error_text(error: TokenError) -> str:
     if isinstance(error, LoginRequired) and error.login_url:
         lines.append(f"Login address: {error.login_url}")
     return "\n".join(line for line in lines if line)
+
+
+def open_to_others(env_path: str) -> str | None:
+    """Return a warning if other users of this machine can read the secrets, else None."""
+    if os.name == "nt" or not os.stat(env_path).st_mode & 0o077:
+        return None
+    return f"{env_path} can be read by other users of this machine. Mend it: chmod 600 {env_path}"
 
 
 def _place(error: Exception) -> str:

@@ -11,8 +11,8 @@ from types import FrameType
 
 from broker_tokens.app import build_service, locate
 from broker_tokens.background import only_service
-from broker_tokens.cli.output import error_text, guarded, say
-from broker_tokens.clock import system_clock
+from broker_tokens.cli.output import error_text, guarded, open_to_others, say
+from broker_tokens.clock import format_ist, system_clock
 from broker_tokens.errors import (
     EXIT_CONFIGURATION,
     EXIT_OK,
@@ -22,6 +22,7 @@ from broker_tokens.errors import (
     TokenError,
 )
 from broker_tokens.event_log import log_event
+from broker_tokens.forecast import next_step
 from broker_tokens.look import Look
 from broker_tokens.loop import Loop
 from broker_tokens.service import Outcome, TokenService
@@ -94,9 +95,11 @@ def _run(options: argparse.Namespace) -> int:
 
 def _keep_running(service: TokenService, waker: Waker, env_path: str) -> int:
     with only_service(env_path):
-        service.look()  # a wrong setting ends the start; later it is only reported
+        look = service.look()  # a wrong setting ends the start; later it is only reported
         log.info("Service started for %s (pid %s).", env_path, os.getpid())
-        _warn_if_open_to_others(env_path)
+        _log_start(look)
+        if (warning := open_to_others(env_path)) is not None:
+            log.warning("%s", warning)
         loop = Loop(service, system_clock, waker.wait, lambda: waker.stopping)
         with suppress(Stopping):
             loop.run()
@@ -108,6 +111,7 @@ def _once(service: TokenService, *, force: bool) -> int:
     if force:
         return _forced(service)
     outcome = service.tick()
+    log.info("%s", next_step(outcome.look).sentence(outcome.look.now))
     code = exit_code(outcome)
     if code != EXIT_OK:
         say(_why(outcome, code))
@@ -177,11 +181,9 @@ def _handle_signals(waker: Waker) -> None:
         signal.signal(signal.SIGHUP, lambda number, frame: None)  # noqa: ARG005 -- it only wakes
 
 
-def _warn_if_open_to_others(env_path: str) -> None:
-    mode = os.stat(env_path).st_mode & 0o077
-    if os.name != "nt" and mode:
-        log.warning(
-            "%s can be read by other users of this machine. Mend it: chmod 600 %s",
-            env_path,
-            env_path,
-        )
+def _log_start(look: Look) -> None:
+    expires_at = look.situation.expires_at
+    if expires_at is not None and look.situation.is_live(look.now):
+        log.info("The stored token lives until %s.", format_ist(expires_at))
+    else:
+        log.info("No live token is stored.")
