@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from broker_tokens.clock import Clock
     from broker_tokens.model import StoredTokens
+    from broker_tokens.service import TokenService
     from broker_tokens.settings import Settings
 
 __all__ = [
@@ -58,15 +59,15 @@ class UpstoxTokenManager:
         `environ` (default: the process's) outranks the file for settings, never for tokens; `clock`
         returns the present as an aware datetime. Raises ConfigurationError if there is no `.env`.
         """
-        from broker_tokens.app import build_service, locate
         from broker_tokens.reader import TokenReader
+        from broker_tokens.settings import locate
         from broker_tokens.store import TokenStore
 
         self._environ = environ
         self._clock = clock
         self._path = locate(None if env_file_path is None else str(env_file_path), environ)
         self._reader = TokenReader(TokenStore(self._path))
-        self._service = build_service(self._path, environ=environ, clock=clock)
+        self._service_made: TokenService | None = None
 
     def __repr__(self) -> str:
         return f"UpstoxTokenManager({self._path!r})"
@@ -152,6 +153,15 @@ class UpstoxTokenManager:
         from broker_tokens.background import start_thread
 
         return start_thread(self._path, refresh_time, environ=self._environ, clock=self._clock)
+
+    @property
+    def _service(self) -> "TokenService":
+        """The service, made when something beyond reading is first needed."""
+        if self._service_made is None:
+            from broker_tokens.app import build_service
+
+            self._service_made = build_service(self._path, environ=self._environ, clock=self._clock)
+        return self._service_made
 
     @property
     def _stored(self) -> "StoredTokens":

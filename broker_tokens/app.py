@@ -3,27 +3,15 @@
 import os
 from collections.abc import Iterable, Mapping
 from datetime import time
-from pathlib import Path
 
 from broker_tokens.brokers import Broker
 from broker_tokens.brokers.upstox import Upstox
 from broker_tokens.clock import Clock, system_clock
 from broker_tokens.service import Observer, TokenService
-from broker_tokens.settings import Settings, find_env_file, load_settings
+from broker_tokens.settings import Settings, load_settings
 from broker_tokens.store import TokenStore
 from broker_tokens.transport import HttpTransport, Transport
 from broker_tokens.waker import Waker
-
-# Beside the modules: the last place where a `.env` is looked for.
-MODULE_FOLDER = Path(__file__).resolve().parent.parent
-
-
-def locate(env_file: str | None = None, environ: Mapping[str, str] | None = None) -> str:
-    """Return the path of the `.env` to use; raises ConfigurationError naming the places."""
-    found = find_env_file(
-        env_file, os.environ if environ is None else environ, Path.cwd(), MODULE_FOLDER
-    )
-    return str(found)
 
 
 def build_service(

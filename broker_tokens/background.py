@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 from broker_tokens.app import build_service
 from broker_tokens.clock import Clock
@@ -45,23 +45,21 @@ def start_thread(
         at = parse_time(refresh_time)
     except ValueError as error:
         raise ConfigurationError(f"refresh_time: {error}.", "Give it as '02:00', in IST.") from None
-    waker = Waker()
     service = build_service(
         env_path, environ=environ, clock=clock, observers=[log_event], refresh_time=at
     )
-    loop = Loop(service, clock, waker.wait, lambda: waker.stopping)
-    guard = only_service(env_path)
+    running = ExitStack()
     try:
-        guard.__enter__()
+        running.enter_context(only_service(env_path))
     except TemporaryFailure as error:
         log.info("%s", error.cause)
         return None
+    waker = running.enter_context(closing(Waker()))
+    loop = Loop(service, clock, waker.wait, lambda: waker.stopping)
 
     def run() -> None:
-        try:
+        with running:
             loop.run()
-        finally:
-            guard.__exit__(None, None, None)
 
     thread = threading.Thread(target=run, name="upstox-token-refresh", daemon=True)
     thread.start()

@@ -31,7 +31,7 @@ def expiry_of(token: Secret, issued_at: datetime, expires_in: timedelta | None =
     `expires_in` (RFC 6749 section 5.1) may shorten the life, never lengthen it.
     """
     dies = expiry_claim(token) or next_cut(issued_at)
-    return dies if expires_in is None else min(dies, issued_at + expires_in)
+    return dies if expires_in is None else issued_at + min(expires_in, dies - issued_at)
 
 
 def expiry_claim(token: Secret) -> datetime | None:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from broker_tokens.clock import format_duration, format_ist
 from broker_tokens.look import Look
+from broker_tokens.model import Way
 from broker_tokens.policy import FindOut, RenewSilently, TellPerson, Wait, decide
 
 # Far beyond the longest row of waits between two things that happen.
@@ -49,9 +50,19 @@ def renewal_sentence(look: Look) -> str:
             "The next token comes silently, with the refresh token, while the service runs; if"
             " Upstox refuses that, you will be asked to log in."
         )
-    at = look.rules.approval_time
+    at, opens = look.rules.approval_time, look.rules.hours.opens
     return (
-        "The next token needs a login by you: every Upstox token ends at 03:30 IST and no refresh"
-        f" token is stored. The service asks for it at {at:%H:%M} IST on trading days; log in"
-        " between 03:30 and 09:00 and the whole day is covered."
+        "The next token needs a login by you: every Upstox token ends at 03:30 IST and"
+        f" {_why_not_silently(look)}. The service asks for it at {at:%H:%M} IST on trading days;"
+        f" log in between 03:30 and {opens:%H:%M} and the whole day is covered."
     )
+
+
+def _why_not_silently(look: Look) -> str:
+    if look.tokens.refresh_token is None:
+        return "no refresh token is stored"
+    if Way.REFRESH_GRANT not in look.settings.ways:
+        return "UPSTOX_RENEWAL leaves refresh_grant out"
+    if not look.settings.has_credentials:
+        return "the client ID or secret is missing"
+    return "Upstox has refused the stored refresh token, or this app's credentials"

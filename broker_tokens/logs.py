@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
+from typing import TextIO
 
 from broker_tokens.clock import IST
 from broker_tokens.secrets import redact
@@ -35,8 +36,18 @@ class _IstFormatter(logging.Formatter):
         return redact(super().format(record))
 
 
+class _TerminalHandler(logging.StreamHandler[TextIO]):
+    """Standard error; one that has gone away stops nothing."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- logging's name
+        """Say nothing: there is nowhere left to say it."""
+
+
 class _PrivateFileHandler(RotatingFileHandler):
-    """A rotating log file that is 0600 at birth."""
+    """A rotating log file that is 0600 at birth; a full disk costs its lines and no more."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- logging's name
+        """Say nothing: the terminal has the same line, and logging would add a traceback."""
 
     def _open(self) -> TextIOWrapper:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
@@ -56,7 +67,7 @@ def set_up(
     logger.propagate = False
     journal = is_journal(environ)
     if sys.stderr is not None:  # pythonw.exe has none
-        terminal = logging.StreamHandler(sys.stderr)
+        terminal = _TerminalHandler(sys.stderr)
         terminal.setFormatter(_IstFormatter(_JOURNAL_LINE if journal else _LINE))
         terminal.setLevel(logging.WARNING if quiet and not verbose else logging.DEBUG)
         logger.addHandler(terminal)

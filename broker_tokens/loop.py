@@ -65,8 +65,9 @@ class Loop:
             outcome = self._service.tick()
         except TokenError as error:
             self._say_once(logging.ERROR, str(error), str(error))
-        except Exception:
-            log.exception("A defect in the tick; the service goes on.")
+        except Exception as error:
+            if self._say_once(logging.ERROR, repr(error), "A defect; the service goes on."):
+                log.exception("The defect in full:")
         else:
             self._next_due = outcome.next_due
             self._say_next(outcome)
@@ -76,8 +77,13 @@ class Loop:
         # News is another step or another hour for it, not that it has come a minute closer.
         self._say_once(logging.INFO, f"{step.what} {step.at}", step.sentence(outcome.look.now))
 
-    def _say_once(self, level: int, news: str, words: str) -> None:
-        """Log `words` only when `news` has changed: a minute's tick must not fill a day's log."""
-        if news != self._last_news:
-            self._last_news = news
-            log.log(level, "%s", words)
+    def _say_once(self, level: int, news: str, words: str) -> bool:
+        """Log `words` only when `news` has changed, and return whether it has.
+
+        A tick a minute must not fill a day's log.
+        """
+        if news == self._last_news:
+            return False
+        self._last_news = news
+        log.log(level, "%s", words)
+        return True

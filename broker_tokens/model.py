@@ -90,6 +90,10 @@ class State:
         rest = tuple(f for f in self.refused if f != fingerprint)
         return replace(self, refused=(*rest, fingerprint)[-_REMEMBERED:])
 
+    def without_refused(self, *fingerprints: str) -> "State":
+        """Return a state that holds nothing against these any more."""
+        return replace(self, refused=tuple(f for f in self.refused if f not in fingerprints))
+
     def with_spent_code(self, fingerprint: str) -> "State":
         """Return a state that remembers that this authorization code has been sent."""
         return replace(self, spent_codes=(*self.spent_codes, fingerprint)[-_REMEMBERED:])

@@ -11,18 +11,18 @@ from enum import Enum, auto
 
 from broker_tokens.calendar import Session, SessionHours, coming_session, is_trading_day, session_on
 from broker_tokens.clock import IST, last_occurrence, next_occurrence
-from broker_tokens.expiry import next_cut
+from broker_tokens.expiry import CUT, next_cut
 from broker_tokens.model import Stage
 
-# The broker's clock may run a little behind ours: a token made at 03:30:00 of ours could be one of
-# the old day.
-GRACE_AFTER_EXPIRY = timedelta(minutes=1)
+# The broker's clock may run a little behind ours: in the first minute after our 03:30 its tokens,
+# old and new, may be those of the old day, so it is asked nothing.
+GRACE_AFTER_CUT = timedelta(minutes=1)
 
 # For a token that does not end at the daily cut: time for several tries before it dies.
 LEAD_BEFORE_EXPIRY = timedelta(minutes=5)
 
-# A token found to cover this many sessions (a read-only one of a year) needs no plan beyond them.
-_SESSIONS_AHEAD = 8
+# Tokens of a few seconds' life are not renewed faster than this; those of a minute still in time.
+SHORTEST_PACE = timedelta(seconds=30)
 
 # Reminders before the session opens, and their pace while it is open without a token.
 REMINDERS_BEFORE = (timedelta(minutes=30), timedelta(minutes=15), timedelta(minutes=5))
@@ -34,6 +34,10 @@ LAST_RETRY = timedelta(minutes=10)
 # A broker's Retry-After is honoured up to this. A saved retry that lies further ahead was saved
 # under a clock that has since been set back, and is void.
 LONGEST_RETRY_AFTER = timedelta(hours=1)
+
+# A retry as near as this comes before any word to the person: a laptop's network is often up only
+# seconds after the laptop.
+_NEAR = timedelta(minutes=1)
 
 
 class Life(Enum):
@@ -130,20 +134,28 @@ def retry_delay(failures: int, jitter: float) -> timedelta:
     Doubles from 5 s to 10 min; jitter takes up to a quarter off, so that many machines do not knock
     together after an outage.
     """
-    full = min(FIRST_RETRY * (1 << min(failures - 1, 10)), LAST_RETRY)
+    full = min(FIRST_RETRY * (1 << min(max(failures, 1) - 1, 10)), LAST_RETRY)
     return max(FIRST_RETRY, full * (1 - jitter / 4))
 
 
 def _silent_step(
     now: datetime, situation: Situation, rules: Rules
 ) -> FindOut | RenewSilently | None:
-    if is_backing_off(now, situation):
+    if _free_to_ask_at(now, situation) > now:
         return None
     if situation.life is Life.UNKNOWN:
         return FindOut()
     if situation.is_silent and _renewal_due_at(now, situation, rules) <= now:
         return RenewSilently()
     return None
+
+
+def _free_to_ask_at(now: datetime, situation: Situation) -> datetime:
+    """Return from when on the broker may be asked: after a backoff, not just after 03:30."""
+    at = now
+    if is_backing_off(now, situation) and situation.retry_at is not None:
+        at = situation.retry_at
+    return max(at, last_occurrence(at, CUT) + GRACE_AFTER_CUT)
 
 
 def _renewal_due_at(now: datetime, situation: Situation, rules: Rules) -> datetime:
@@ -161,11 +173,11 @@ def _due_for_expiry(expires_at: datetime, renewed_at: datetime | None) -> dateti
     that ends at another hour is replaced ahead of its end, but not in the first half of its life.
     """
     if next_cut(expires_at - timedelta(microseconds=1)) == expires_at:
-        return expires_at + GRACE_AFTER_EXPIRY
+        return expires_at + GRACE_AFTER_CUT
     ahead = expires_at - LEAD_BEFORE_EXPIRY
     if renewed_at is None or renewed_at >= expires_at:
         return ahead
-    return max(ahead, renewed_at + (expires_at - renewed_at) / 2)
+    return max(ahead, renewed_at + max((expires_at - renewed_at) / 2, SHORTEST_PACE))
 
 
 def _nightly_due_at(
@@ -176,20 +188,27 @@ def _nightly_due_at(
     renewed_since = situation.renewed_at is not None and latest <= situation.renewed_at <= now
     if not renewed_since and expires_at <= next_cut(latest):
         return latest
-    return next_occurrence(now, rules.refresh_time)
+    # More than a day before its end (a read-only token of a year) no run would bring a later one.
+    last_day = expires_at - timedelta(days=1, microseconds=1)
+    return next_occurrence(max(now, last_day), rules.refresh_time)
 
 
 def _person_step(now: datetime, situation: Situation, rules: Rules) -> TellPerson | None:
     reached = _stage_reached(now, situation, rules)
-    if reached is None or _was_told(reached.due_at, situation.told):
+    if reached is None or _was_told(now, reached.due_at, situation.told):
         return None
     return reached
 
 
-def _was_told(due_at: datetime, told: datetime | None) -> bool:
-    """Whether this stage, or a later one of its day, was told; another day's entry says nothing."""
-    same_day = told is not None and _ist_date(told) == _ist_date(due_at)
-    return same_day and told is not None and told >= due_at
+def _was_told(now: datetime, due_at: datetime, told: datetime | None) -> bool:
+    """Whether this stage, or a later one of its day, was told.
+
+    Another day's entry says nothing, nor does one further ahead than the next reminder: it was
+    saved under a clock that has been set back since.
+    """
+    if told is None or _ist_date(told) != _ist_date(due_at):
+        return False
+    return due_at <= told <= now + REMINDER_PACE
 
 
 def _stage_reached(now: datetime, situation: Situation, rules: Rules) -> TellPerson | None:
@@ -197,26 +216,36 @@ def _stage_reached(now: datetime, situation: Situation, rules: Rules) -> TellPer
     today = _ist_date(now)
     session = session_on(today, rules.hours)
     is_asked_for = rules.is_trading_day(today) and now < session.closes
-    # A token that nobody could check yet may be a good one: first a look, then the person.
-    is_unchecked = situation.life is Life.UNKNOWN and not situation.failures
-    if not is_asked_for or is_unchecked or situation.covers(session):
+    if not is_asked_for or situation.covers(session) or _help_is_near(now, situation):
         return None
     reached = [stage for stage in _stages(session, rules) if stage.due_at <= now]
     return reached[-1] if reached else None
 
 
+def _help_is_near(now: datetime, situation: Situation) -> bool:
+    """Whether a look at the broker, or a silent renewal, may yet spare the person."""
+    if situation.life is not Life.UNKNOWN and not situation.is_silent:
+        return False
+    is_retry_near = _free_to_ask_at(now, situation) - now <= _NEAR
+    return situation.is_live(now) or not situation.failures or is_retry_near
+
+
 def _stages(session: Session, rules: Rules) -> list[TellPerson]:
-    """Return the day's stages in order: ask, remind thrice, alarm, remind while it is open."""
+    """Return the day's stages in order: ask, remind thrice, alarm, remind while it is open.
+
+    Of two at the same time (asked only once the session is open) the one that asks for more counts.
+    """
     asked_at = datetime.combine(_ist_date(session.opens), rules.approval_time, IST)
-    before = [session.opens - lead for lead in REMINDERS_BEFORE]
-    stages = [TellPerson(Stage.ASK, asked_at, session)]
-    stages += [TellPerson(Stage.REMIND, at, session) for at in before if at > asked_at]
-    stages.append(TellPerson(Stage.ALARM, session.opens, session))
+    reminders = [session.opens - lead for lead in REMINDERS_BEFORE]
+    reminders = [at for at in reminders if at > asked_at]
     at = session.opens + REMINDER_PACE
     while at < session.closes:
-        stages.append(TellPerson(Stage.REMIND, at, session))
+        reminders.append(at)
         at += REMINDER_PACE
-    return sorted(stages, key=lambda stage: stage.due_at)
+    stages = dict.fromkeys(reminders, Stage.REMIND)
+    stages |= {asked_at: Stage.ASK}
+    stages |= {session.opens: Stage.ALARM}
+    return [TellPerson(stage, at, session) for at, stage in sorted(stages.items())]
 
 
 def _next_due(now: datetime, situation: Situation, rules: Rules) -> datetime:
@@ -224,20 +253,18 @@ def _next_due(now: datetime, situation: Situation, rules: Rules) -> datetime:
     candidates = [_next_stage_at(now, situation, rules)]
     if situation.is_live(now) and situation.expires_at is not None:
         candidates.append(situation.expires_at)
-    if is_backing_off(now, situation) and situation.retry_at is not None:
-        candidates.append(situation.retry_at)
+    free_at = _free_to_ask_at(now, situation)
+    if situation.life is Life.UNKNOWN:
+        candidates.append(free_at)
     elif situation.is_silent:
-        candidates.append(_renewal_due_at(now, situation, rules))
+        candidates.append(max(free_at, _renewal_due_at(now, situation, rules)))
     return min(candidates)
 
 
 def _next_stage_at(now: datetime, situation: Situation, rules: Rules) -> datetime:
     """Return when the person is next spoken to, if nothing changes until then."""
-    session = coming_session(now, rules.hours, rules.is_trading_day)
-    for _ in range(_SESSIONS_AHEAD):
-        if not situation.covers(session):
-            break
-        session = coming_session(session.closes, rules.hours, rules.is_trading_day)
+    covered_until = max(now, situation.expires_at or now)
+    session = coming_session(covered_until, rules.hours, rules.is_trading_day)
     ahead = [stage.due_at for stage in _stages(session, rules) if stage.due_at > now]
     return ahead[0] if ahead else session.closes
 

@@ -6,6 +6,7 @@ Whatever brings a token (grant, login, paste) ends in `_accept`, under the lock 
 import logging
 import random
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -29,10 +30,10 @@ from broker_tokens.model import (
     TokenStored,
     Way,
 )
-from broker_tokens.policy import FindOut, Life, RenewSilently, TellPerson, Wait
-from broker_tokens.renewals import acceptance, code_exchange, refresh_grant, setbacks
+from broker_tokens.policy import Decision, FindOut, Life, RenewSilently, TellPerson, Wait
+from broker_tokens.renewals import acceptance, adoption, code_exchange, refresh_grant, setbacks
 from broker_tokens.secrets import Secret
-from broker_tokens.store import ACCESS_TOKEN, EXPIRES_AT, TokenStore, Writer, format_expiry
+from broker_tokens.store import ACCESS_TOKEN, EXPIRES_AT, TokenStore, Writer
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class TokenService:
         self._clock = clock
         self._observers = tuple(observers)
         self._jitter = jitter
-        self._unsaved: TokenReply | None = None
+        self._unsaved: tuple[StoredTokens, TokenReply] | None = None
 
     def look(self) -> Look:
         """Look at the files without a lock; raises StoreError or ConfigurationError."""
@@ -83,21 +84,19 @@ class TokenService:
         are raised.
         """
         error: TokenError | None = None
+        failed: Decision | None = None
         for _ in range(_STEPS_PER_TICK):
             look = self.look()
-            decision = look.decision
+            decision = self._decision(look)
+            if isinstance(decision, Wait):
+                return Outcome(look, decision.until, error)
+            if decision == failed:
+                break  # the failure could not be saved (a full disk, a lock held)
             try:
-                if look.is_foreign and look.situation.life is Life.KNOWN:
-                    self._adopt()
-                elif isinstance(decision, Wait):
-                    return Outcome(look, decision.until, error)
-                else:
-                    self._do(decision)
+                self._do(decision)
             except TokenError as failure:
-                error = failure
+                error, failed = failure, decision
                 self._tell_failure(failure)
-                if isinstance(failure, StoreError):
-                    break
         look = self.look()
         return Outcome(look, look.now + _PAUSE_AFTER_ERROR, error)
 
@@ -111,13 +110,16 @@ class TokenService:
         Raises LoginRequired when only a person can help, TemporaryFailure when time can.
         """
         look = self.look()
-        if look.situation.life is Life.UNKNOWN:
-            self._respect_backoff(look)
-            self._adopt()
-            look = self.look()
-        if not look.tokens.is_live(look.now, min_valid):
-            self._renew_if_it_helps(look, min_valid)
-            look = self.look()
+        # A refusal is noted in the state; the next way is tried, and in the end LoginRequired.
+        with suppress(TokenRejected):
+            if look.situation.life is Life.UNKNOWN:
+                self._respect_backoff(look)
+                self._adopt()
+        look = self.look()
+        with suppress(TokenRejected):
+            if not look.tokens.is_live(look.now, min_valid):
+                self._renew_if_it_helps(look, min_valid)
+        look = self.look()
         token = look.tokens.access_token
         if token is None or not look.tokens.is_live(look.now, min_valid):
             raise _no_token(look, min_valid)
@@ -161,6 +163,13 @@ class TokenService:
     def _look(self, writer: Writer) -> Look:
         return take_look(writer.load(), self._configure, self._clock())
 
+    @staticmethod
+    def _decision(look: Look) -> Decision:
+        """Return what is due; somebody else's token whose end is known is first taken over."""
+        if look.is_foreign and look.situation.life is Life.KNOWN:
+            return FindOut()
+        return look.decision
+
     def _do(self, decision: FindOut | RenewSilently | TellPerson) -> None:
         match decision:
             case FindOut():
@@ -175,14 +184,27 @@ class TokenService:
             look = self._look(writer)
             if not is_due(look):
                 return look.tokens  # another process was faster
-            reply = self._unsaved or refresh_grant.renew(writer, look, self._jitter)
+            reply = self._unsaved_reply(look) or refresh_grant.renew(writer, look, self._jitter)
             try:
                 tokens = self._accept(writer, reply, Way.REFRESH_GRANT)
             except TokenRejected as error:
                 setbacks.record(writer, look, error, self._jitter, spent=look.tokens.refresh_token)
                 raise
+            except StoreError:
+                self._unsaved = (look.tokens, reply)
+                raise
+        self._unsaved = None
         self._tell_stored(tokens, Way.REFRESH_GRANT)
         return tokens
+
+    def _unsaved_reply(self, look: Look) -> TokenReply | None:
+        """Return a renewal that could not be written, while nothing newer has come.
+
+        Its refresh token is spent, so asking the broker again could end the whole login.
+        """
+        if self._unsaved is None or self._unsaved[0] != look.tokens:
+            return None
+        return self._unsaved[1] if self._unsaved[1].expires_at > look.now else None
 
     def _renew_if_it_helps(self, look: Look, min_valid: timedelta) -> None:
         """Renew, unless there is no silent way or the new token would end at the same 03:30."""
@@ -203,50 +225,31 @@ class TokenService:
             )
 
     def _adopt(self) -> None:
-        """Take over a token that somebody else put into `.env`: learn when it dies.
-
-        Its JWT tells; else the broker is asked, and a live one is given the 03:30 rule.
-        """
+        """Take over a token that somebody else put into `.env`."""
         with self._store.writing() as writer:
             look = self._look(writer)
             token = look.tokens.access_token
             if token is None or not look.is_foreign:
                 return
-            expires_at = expiry_claim(token)
-            if expires_at is None:
-                self._check_life(writer, look, token)
-                expires_at = next_cut(look.now)
-            state = acceptance.after_success(look, Way.FOUND).with_written(token, expires_at)
-            writer.save_tokens({EXPIRES_AT: format_expiry(expires_at)}, state)
-        self._tell_stored(replace(look.tokens, expires_at=expires_at), Way.FOUND)
-
-    def _check_life(self, writer: Writer, look: Look, token: Secret) -> None:
-        try:
-            look.broker.check_life(token)
-        except TokenRejected as error:
-            setbacks.record(writer, look, error, self._jitter, spent=token)
-            # A change of `.env` too, so that readers who cached the token look again.
-            writer.save_tokens({EXPIRES_AT: format_expiry(look.now)}, writer.load().state)
+            try:
+                tokens = adoption.adopt(writer, look, token, self._jitter)
+            except TokenRejected as error:
+                refusal: TokenRejected | None = error
+            else:
+                refusal = None
+        if refusal is not None:
             self._tell(TokenDied(look.now, token.fingerprint))
-            raise
-        except TokenError as error:
-            setbacks.record(writer, look, error, self._jitter)
-            raise
+            raise refusal
+        self._tell_stored(tokens, Way.FOUND)
 
     def _accept(self, writer: Writer, reply: TokenReply, way: Way) -> StoredTokens:
         """Write a new token, its expiry, refresh token and account in one replace.
 
         Raises TokenRejected for another account's token, and for a pasted one that would replace a
-        longer-lived one. What cannot be written is kept in memory for the next try, because the
-        refresh token that brought it is spent.
+        longer-lived one; StoreError with the old content kept.
         """
         updates, state = acceptance.updates_for(self._look(writer), reply, way)
-        try:
-            writer.save_tokens(updates, state)
-        except StoreError:
-            self._unsaved = reply
-            raise
-        self._unsaved = None
+        writer.save_tokens(updates, state)
         return self._look(writer).tokens
 
     def _tell_person(self) -> None:

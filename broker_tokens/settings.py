@@ -1,6 +1,7 @@
 """The settings: found, read once from environment and `.env`, and reported whole when wrong."""
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +29,10 @@ CLIENT_SECRET_KEYS = ("UPSTOX_CLIENT_SECRET", "UPSTOX_API_SECRET", "UPSTOX_SECRE
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 
-_CLOCK_TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
+# Beside the modules: the last place where a `.env` is looked for.
+MODULE_FOLDER = Path(__file__).resolve().parent.parent
+
+_CLOCK_TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 
 T = TypeVar("T")
 
@@ -66,19 +70,28 @@ def find_env_file(
     `argument` (--env-file), else UPSTOX_ENV_FILE, else `.env` in `folder` or its nearest parent,
     else `.env` beside the modules.
     """
-    named = argument or environ.get("UPSTOX_ENV_FILE")
+    named = argument or environ.get("UPSTOX_ENV_FILE", "").strip()
     if named:
-        places = [folder / Path(named).expanduser()]
+        places = [folder / os.path.expanduser(named)]  # a ~name that nobody has stays as it is
     else:
         places = [place / ".env" for place in (folder, *folder.parents, module_folder)]
     for place in places:
-        if place.is_file():
+        if os.path.isfile(place):  # a folder that may not be searched holds none
             return place
     looked = ", ".join(str(place) for place in dict.fromkeys(places))
     raise ConfigurationError(
         f"No .env file was found; looked at: {looked}.",
         "Copy .env.example to .env and fill in the client ID and secret of your Upstox app.",
     )
+
+
+def locate(env_file: str | None = None, environ: Mapping[str, str] | None = None) -> str:
+    """Return the path of the `.env` to use, as `find_env_file` finds it from the working folder.
+
+    `environ` defaults to the process's. Raises ConfigurationError naming the places.
+    """
+    surroundings = os.environ if environ is None else environ
+    return str(find_env_file(env_file, surroundings, Path.cwd(), MODULE_FOLDER))
 
 
 def parse_time(text: str) -> time:
@@ -138,7 +151,7 @@ class _Reader:
             return parse(default)
 
     def first_of(self, keys: tuple[str, ...], parse: Callable[[str], str]) -> str | None:
-        for key in keys:
+        for key in sorted(keys, key=self._is_in_file_only):
             if self._look_up(key):
                 return self.get(key, "", parse)
         return None
@@ -162,7 +175,10 @@ class _Reader:
             )
 
     def _look_up(self, key: str) -> str:
-        return (self._environ.get(key) or self._values.get(key) or "").strip()
+        return self._environ.get(key, "").strip() or self._values.get(key, "").strip()
+
+    def _is_in_file_only(self, key: str) -> bool:
+        return not self._environ.get(key, "").strip()
 
 
 def _plain(text: str) -> str:
@@ -179,13 +195,23 @@ def _redirect_uri(text: str) -> str:
 
 
 def _api_url(text: str) -> str:
-    parts = _split(text)
-    if parts.hostname and parts.username is None and not parts.query and not parts.fragment:
-        if parts.scheme == "https":
-            return text.rstrip("/")
-        if parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS:
-            return text.rstrip("/")
-    raise ValueError("must be an https address (plain http only to localhost)")
+    """Return the address; the client secret goes there, so nothing ambiguous is let through.
+
+    The message does not repeat it: it may hold a password.
+    """
+    wrong = ValueError("must be an https address (plain http only to localhost)")
+    if not Secret(text).is_well_formed or any(sign in text for sign in "@?#\\"):
+        raise wrong
+    try:
+        parts = _split(text)
+    except ValueError:
+        raise wrong from None
+    is_safe = parts.scheme == "https" or (
+        parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS
+    )
+    if not parts.hostname or not is_safe:
+        raise wrong
+    return text.rstrip("/")
 
 
 def _split(text: str) -> SplitResult:

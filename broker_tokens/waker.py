@@ -1,10 +1,10 @@
-"""A wait that a signal, or another thread, ends at once: a socket pair and `select`.
+"""A wait that a signal, or another thread, ends at once: a socket pair and `poll`.
 
 Not `threading.Event`: set inside a signal handler it can deadlock with the wait it ends, as its
-lock is not re-entrant. `select` also works on Windows, and under a faked clock.
+lock is not re-entrant. `poll`, or `select` on Windows, also works under a faked clock.
 """
 
-import select
+import selectors
 import socket
 import time
 from contextlib import suppress
@@ -78,6 +78,12 @@ class Waker:
             return False
 
 
+# `select.select` knows no descriptor above 1023, and a strategy may hold more connections than that.
+_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+
+
 def _wait_readable(*sockets: socket.socket, seconds: float) -> bool:
-    ready, _, _ = select.select(sockets, [], [], max(0.0, seconds))
-    return bool(ready)
+    with _Selector() as selector:
+        for each in sockets:
+            selector.register(each, selectors.EVENT_READ)
+        return bool(selector.select(max(0.0, seconds)))

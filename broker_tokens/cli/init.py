@@ -4,10 +4,11 @@ import argparse
 import os
 import secrets
 import sys
+import threading
 import webbrowser
 from collections.abc import Mapping, Sequence
 
-from broker_tokens.app import build_service, locate
+from broker_tokens.app import build_service
 from broker_tokens.cli.output import answer, guarded, open_to_others, say
 from broker_tokens.clock import format_duration, format_ist
 from broker_tokens.errors import EXIT_OK, LoginRequired, TemporaryFailure, TokenError
@@ -17,6 +18,7 @@ from broker_tokens.renewals.browser_login import LOGIN_LIMIT, RedirectCatcher, c
 from broker_tokens.renewals.code_exchange import read_code
 from broker_tokens.secrets import Secret
 from broker_tokens.service import TokenService
+from broker_tokens.settings import locate
 
 # A pasted redirect address has a few hundred characters, a token about 400.
 _LONGEST_LINE = 16_384
@@ -82,7 +84,8 @@ def _log_in(service: TokenService, *, use_browser: bool) -> None:
 def _log_in_here(service: TokenService, catcher: RedirectCatcher, address: str) -> None:
     with catcher:
         say(f"Log in to Upstox in the browser. If none opens, open this address:\n\n  {address}\n")
-        webbrowser.open(address)
+        # In a thread: some browsers hold the call until they are closed, and they wait for us.
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         minutes = int(LOGIN_LIMIT.total_seconds() // 60)
         say(f"Waiting up to {minutes} minutes for the login ...")
         code = catcher.wait()

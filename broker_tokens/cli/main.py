@@ -5,12 +5,13 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from broker_tokens.app import build_service, locate
+from broker_tokens.app import build_service
 from broker_tokens.cli import init, status
 from broker_tokens.cli.output import answer, guarded, say
 from broker_tokens.clock import format_ist
 from broker_tokens.errors import EXIT_OK, EXIT_TEMPORARY, LoginRequired, TokenError
 from broker_tokens.service import TokenService
+from broker_tokens.settings import locate
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours"}
 
@@ -22,19 +23,20 @@ def entry_point() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     return guarded(lambda: run(options))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    made = argparse.ArgumentParser(
         prog="upstox-token",
         description="Look after the Upstox access token in .env. All times are IST.",
         epilog="Exit codes: 0 fine; 2 wrong usage; 75 temporary, try again; 77 a person must act;"
         " 78 the configuration is wrong.",
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = made.add_subparsers(title="commands", required=True, metavar="COMMAND")
     shown = _add(commands, "status", _status, "show the token, its end, and what comes next")
     shown.add_argument("--json", action="store_true", help="for programs (format 1)")
     token = _add(commands, "token", _token, "print a live access token, and nothing else")
@@ -52,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_simulator(commands)
     demo = commands.add_parser("demo", help="two trading days on the simulator, in seconds")
     demo.set_defaults(run=_demo)
-    return parser
+    return made
 
 
 def _add(

@@ -4,12 +4,12 @@ import argparse
 import logging
 import os
 import signal
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from datetime import time
 from types import FrameType
 
-from broker_tokens.app import build_service, locate
+from broker_tokens.app import build_service
 from broker_tokens.background import only_service
 from broker_tokens.cli.output import error_text, guarded, open_to_others, say
 from broker_tokens.clock import format_ist, system_clock
@@ -26,7 +26,7 @@ from broker_tokens.forecast import next_step
 from broker_tokens.look import Look
 from broker_tokens.loop import Loop
 from broker_tokens.service import Outcome, TokenService
-from broker_tokens.settings import parse_time
+from broker_tokens.settings import locate, parse_time
 from broker_tokens.waker import Stopping, Waker
 
 log = logging.getLogger(__name__)
@@ -34,36 +34,37 @@ log = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the service; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     return guarded(lambda: _run(options))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    made = argparse.ArgumentParser(
         prog="token_refresh_service.py",
         description="Keeps a live Upstox access token in .env. All times are IST.",
         epilog="Exit codes: 0 a live token is stored or nothing is due; 75 temporary, try again;"
         " 77 a person must act; 78 the configuration is wrong.",
     )
-    parser.add_argument(
+    made.add_argument(
         "--time",
         type=_clock_time,
         metavar="HH:MM",
         help="silent renewal each night (default: UPSTOX_REFRESH_TIME, else 02:00)",
     )
-    parser.add_argument("--once", action="store_true", help="do what is due now, then exit")
-    parser.add_argument(
+    made.add_argument("--once", action="store_true", help="do what is due now, then exit")
+    made.add_argument(
         "--force", action="store_true", help="with --once: renew now, whatever is due"
     )
-    parser.add_argument("--env-file", metavar="F", help="the .env (default: the nearest one)")
-    parser.add_argument(
+    made.add_argument("--env-file", metavar="F", help="the .env (default: the nearest one)")
+    made.add_argument(
         "--log-file",
         metavar="F",
         help="the log (default: upstox_token_refresh.log beside the .env; under systemd the"
         " journal alone)",
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="log more")
-    return parser
+    made.add_argument("-v", "--verbose", action="store_true", help="log more")
+    return made
 
 
 def _clock_time(text: str) -> time:
@@ -79,18 +80,18 @@ def _run(options: argparse.Namespace) -> int:
     env_path = locate(options.env_file)
     log_file = options.log_file or os.path.join(os.path.dirname(env_path), logs.LOG_FILE)
     logs.set_up(log_file, verbose=options.verbose, quiet=options.once)
-    waker = Waker()
-    service = build_service(
-        env_path,
-        waker=waker,
-        observers=[log_event],
-        refresh_time=options.time,
-        need_credentials=True,
-    )
-    _handle_signals(waker)
-    if options.once or options.force:
-        return _once(service, force=options.force)
-    return _keep_running(service, waker, env_path)
+    with closing(Waker()) as waker:
+        service = build_service(
+            env_path,
+            waker=waker,
+            observers=[log_event],
+            refresh_time=options.time,
+            need_credentials=True,
+        )
+        with _signals_to(waker):
+            if options.once or options.force:
+                return _once(service, force=options.force)
+            return _keep_running(service, waker, env_path)
 
 
 def _keep_running(service: TokenService, waker: Waker, env_path: str) -> int:
@@ -162,7 +163,8 @@ def _login_needed(look: Look) -> LoginRequired:
     )
 
 
-def _handle_signals(waker: Waker) -> None:
+@contextmanager
+def _signals_to(waker: Waker) -> Iterator[None]:
     """Let SIGTERM and SIGINT end every wait at once, and SIGHUP cause a tick.
 
     Settings are read at every tick, so SIGHUP only brings the next one forward. A second SIGTERM
@@ -179,6 +181,10 @@ def _handle_signals(waker: Waker) -> None:
             signal.signal(getattr(signal, name), stop)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda number, frame: None)  # noqa: ARG005 -- it only wakes
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(-1)
 
 
 def _log_start(look: Look) -> None:

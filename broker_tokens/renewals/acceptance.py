@@ -38,6 +38,9 @@ def updates_for(look: Look, reply: TokenReply, way: Way) -> tuple[dict[str, str]
         updates[ACCESS_TOKEN] = reply.access_token.reveal()
         updates[EXPIRES_AT] = format_expiry(reply.expires_at)
         state = state.with_written(reply.access_token, reply.expires_at)
+    # A broker may give the same string again; what it gives now, it no longer refuses.
+    given = (reply.access_token, reply.refresh_token)
+    state = state.without_refused(*(secret.fingerprint for secret in given if secret is not None))
     return updates, state
 
 
@@ -80,10 +83,8 @@ def _other_keys(look: Look, reply: TokenReply, user_id: str | None) -> dict[str,
 
 def after_success(look: Look, way: Way) -> State:
     """Return the state once a live token is there: nothing to wait for, nothing to tell."""
-    credentials = look.settings.credentials_fingerprint
     return replace(
-        look.state,
-        refused=tuple(f for f in look.state.refused if f != credentials),
+        look.state.without_refused(look.settings.credentials_fingerprint),
         failures=0,
         retry_at=None,
         told=None,

@@ -1,0 +1,142 @@
+"""What the documents and templates say is what the programs do."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from broker_tokens.cli import init, main, service
+from broker_tokens.env_text import EnvText
+from broker_tokens.settings import load_settings
+from broker_tokens.store import ACCESS_TOKEN, EXPIRES_AT, EXTENDED_TOKEN, REFRESH_TOKEN, USER_ID
+
+ROOT = Path(__file__).resolve().parents[3]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
+SETTINGS = (ROOT / "broker_tokens" / "settings.py").read_text(encoding="utf-8")
+
+KEYS = set(re.findall(r'"(UPSTOX_[A-Z_]+)"', SETTINGS)) - {"UPSTOX_ENV_FILE"}
+WRITTEN = {ACCESS_TOKEN, EXPIRES_AT, EXTENDED_TOKEN, REFRESH_TOKEN, USER_ID}
+
+
+def test_every_setting_is_in_the_readme_and_in_the_example():
+    """Nobody has to read the code to find a key, or meets one that does nothing."""
+    aliases = {"UPSTOX_API_KEY", "UPSTOX_API_SECRET", "UPSTOX_SECRET_KEY"}
+
+    assert set(re.findall(r"`(\w+)`", README)) >= KEYS | WRITTEN
+    assert (KEYS | WRITTEN) - aliases == set(re.findall(r"(?m)^#?(\w+)=", EXAMPLE))
+
+
+def test_the_examples_comments_state_the_defaults():
+    """Taking every # away before a key changes nothing."""
+    plain = EnvText(EXAMPLE.encode()).values
+    opened = EnvText(re.sub(r"(?m)^#(\w+=)", r"\1", EXAMPLE).encode()).values
+
+    assert load_settings(opened, {}) == load_settings(plain, {})
+
+
+def test_the_example_is_filled_in_by_setting_its_first_two_keys():
+    """With client ID and secret, the example is a whole configuration."""
+    filled = EnvText(EXAMPLE.encode()).values | {
+        "UPSTOX_CLIENT_ID": "id",
+        "UPSTOX_CLIENT_SECRET": "secret",
+    }
+
+    assert load_settings(filled, {}, need_credentials=True).client_id == "id"
+
+
+@pytest.mark.parametrize(
+    ("program", "parser"),
+    [
+        ("init_tokens.py", init.parser()),
+        ("token_refresh_service.py", service.parser()),
+    ],
+)
+def test_the_readme_shows_the_options_that_help_shows(program, parser):
+    """The README's line of a program and its --help name the same options."""
+    line = next(row for row in README.splitlines() if row.startswith(f"python {program} ["))
+    shown = set(re.findall(r"\[(-{1,2}[a-z-]+)", line))
+
+    assert shown | {"-h"} == set(re.findall(r"\[(-{1,2}[a-z-]+)", parser.format_usage()))
+
+
+def test_the_readme_shows_the_commands_that_help_shows():
+    """Every command of `upstox-token` has its line in the README, and no other has."""
+    shown = set(re.findall(r"(?m)^upstox-token ([a-z]+)", README.split("## Commands")[1]))
+
+    listed = main.parser().format_help().split("COMMAND\n")[-1]
+    assert shown == set(re.findall(r"(?m)^    ([a-z]+)\b", listed))
+
+
+def test_the_runtime_packages_are_the_same_everywhere():
+    """requirements.txt and pyproject.toml name the same four packages."""
+    required = (ROOT / "requirements.txt").read_text(encoding="utf-8").split()
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    declared = re.findall(r'"(.+?)"', project.split("dependencies = [")[1].split("]")[0])
+
+    assert required == declared
+    assert len(required) == 4
+
+
+def test_secrets_are_ignored_by_git(tmp_path):
+    """The example is the only file of the .env family that git would take."""
+    names = [".env", ".env.lock", ".env.state.json", ".env.new", ".env.backup", "x.log"]
+    ignored = subprocess.run(
+        ["git", "check-ignore", "--no-index", *names, ".env.example"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.split()
+
+    assert ignored == names
+
+
+def test_the_cron_line_runs_in_a_bare_shell(tmp_path):
+    """The command of the crontab's line runs as cron runs it: sh, a home, six variables."""
+    line = (ROOT / "deploy" / "crontab.example").read_text(encoding="utf-8").splitlines()[-1]
+    minute, *rest = line.split(maxsplit=5)
+    program = tmp_path / "broker-tokens" / ".venv" / "bin" / "python"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\necho "$@" > ran\n', encoding="utf-8")
+    program.chmod(0o755)
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"}
+    subprocess.run(["/bin/sh", "-c", rest[-1]], env=environment, check=True)
+
+    assert (minute, rest[:4]) == ("*/10", ["*"] * 4)
+    ran = (tmp_path / "broker-tokens" / "ran").read_text(encoding="utf-8")
+    assert ran == "token_refresh_service.py --once\n"
+
+
+def test_the_windows_task_is_what_its_scheduler_wants():
+    """Well-formed, in the order that the schema fixes, one instance, made up for when missed."""
+    space = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
+    task = ET.parse(ROOT / "deploy" / "windows-task.xml").getroot()
+    trigger = task.find(f"{space}Triggers/{space}CalendarTrigger")
+
+    assert [part.tag.removeprefix(space) for part in trigger] == [
+        "StartBoundary",
+        "Repetition",
+        "ScheduleByDay",
+    ]
+    settings = {part.tag.removeprefix(space): part.text for part in task.find(f"{space}Settings")}
+    assert settings["MultipleInstancesPolicy"] == "IgnoreNew"
+    assert settings["StartWhenAvailable"] == "true"
+    assert "--once" in task.findtext(f"{space}Actions/{space}Exec/{space}Arguments")
+
+
+def test_systemd_has_nothing_to_say_of_the_unit(tmp_path):
+    """`systemd-analyze verify` prints nothing: it exits 0 even for keys it does not know."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    text = (ROOT / "deploy" / "upstox-token-refresh.service").read_text(encoding="utf-8")
+    unit = tmp_path / "upstox-token-refresh.service"
+    unit.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", text), encoding="utf-8")
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
+    )
+
+    assert (checked.returncode, checked.stderr) == (0, "")

@@ -1,0 +1,53 @@
+"""A broker that answers what a test tells it to, for what no simulator would do."""
+
+from collections.abc import Callable
+
+from support.house import House
+
+from broker_tokens.model import TokenReply
+from broker_tokens.secrets import Secret
+from broker_tokens.service import TokenService
+from broker_tokens.settings import load_settings
+from broker_tokens.store import TokenStore
+
+
+class ScriptedBroker:
+    """Keeps what was asked; `refresh_with` and `life` are what it does then."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.refresh_with: Callable[[], TokenReply] = lambda: _fail()
+        self.life: Callable[[], None] = lambda: None
+        self.owner = "SIM001"
+
+    def authorization_url(self, state=None):
+        return "https://login.example/"
+
+    def refresh(self, refresh_token: Secret) -> TokenReply:
+        self.asked.append(f"refresh {refresh_token.reveal()}")
+        return self.refresh_with()
+
+    def exchange_code(self, code: Secret) -> TokenReply:
+        self.asked.append(f"code {code.reveal()}")
+        return self.refresh_with()
+
+    def check_life(self, token: Secret) -> None:
+        self.asked.append("life")
+        self.life()
+
+    def user_id(self, token: Secret) -> str:
+        return self.owner
+
+    def service(self, house: House, **options) -> TokenService:
+        """Return a service of this house that talks to this broker."""
+
+        def configure(values):
+            return load_settings(values, {}), self
+
+        store = TokenStore(str(house.env_file))
+        options.setdefault("observers", [house.events.append])
+        return TokenService(store, configure, house.clock, jitter=lambda: 0.0, **options)
+
+
+def _fail() -> TokenReply:
+    raise AssertionError("the broker was not to be asked")
