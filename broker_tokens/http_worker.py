@@ -1,12 +1,13 @@
 """One attempt at one HTTP request with `requests`, in a thread that can be cut off."""
 
+import http.client
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -14,13 +15,23 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenError
-
-if TYPE_CHECKING:
-    from broker_tokens.transport import Reply, Request
+from broker_tokens.transport import Reply, Request, host_of
 
 _CHUNK = 16_384
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+# An empty address here outranks the proxies of the environment.
+_NO_PROXIES = {"http": "", "https": ""}
+
+
+# What an address raises that can never be called, or a proxy of a kind that `requests` cannot use.
+_MALFORMED = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+    urllib3.exceptions.LocationValueError,
+)
 
 
 class _CutOff(Exception):
@@ -32,7 +43,7 @@ class Attempt:
 
     def __init__(
         self,
-        request: "Request",
+        request: Request,
         user_agent: str,
         deadline: timedelta,
         largest_reply: int,
@@ -56,14 +67,19 @@ class Attempt:
             self._result = self._exchange()
         except _CutOff:
             self._result = None
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        except (
+            requests.RequestException,
+            urllib3.exceptions.HTTPError,
+            OSError,
+            UnicodeError,
+        ) as error:
             self._result = explain(error, self._request.url, sent=self.may_have_been_sent)
         except BaseException as error:  # noqa: BLE001 -- carried to the waiting thread
             self._result = error
         finally:
             self._when_done()
 
-    def result(self) -> "Reply":
+    def result(self) -> Reply:
         """Return the reply or raise what went wrong."""
         if isinstance(self._result, BaseException):
             raise self._result
@@ -87,26 +103,25 @@ class Attempt:
             # A duplicate: TLS takes the original over, and only the duplicate stays ours to close.
             self._socket = connection.dup()
 
-    def _exchange(self) -> "Reply":
-        from broker_tokens.transport import Reply
-
-        with requests.Session() as session:
-            # Proxies and CA bundle come from the environment, but no proxy may see a loopback call.
-            session.trust_env = urlsplit(self._request.url).hostname not in _LOOPBACK
-            session.mount("http://", _Adapter(self))
-            session.mount("https://", _Adapter(self))
-            response = session.request(
-                self._request.method,
-                self._request.url,
-                headers=self._headers,
-                data=self._request.form,
-                auth=_keep_headers,
-                timeout=self._seconds,
-                allow_redirects=False,
-                stream=True,
-            )
+    def _exchange(self) -> Reply:
+        with _Session(self) as session, self._answer(session) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Reply(response.status_code, headers, b"".join(self._chunks(response)))
+
+    def _answer(self, session: requests.Session) -> requests.Response:
+        is_loopback = urlsplit(self._request.url).hostname in _LOOPBACK
+        return session.request(
+            self._request.method,
+            self._request.url,
+            headers=self._headers,
+            data=self._request.form,
+            auth=_keep_headers,
+            # Proxies and CA bundle come from the environment, but no proxy may see a loopback call.
+            proxies=dict(_NO_PROXIES) if is_loopback else None,
+            timeout=self._seconds,
+            allow_redirects=False,
+            stream=True,
+        )
 
     def _chunks(self, response: requests.Response) -> Iterator[bytes]:
         size = 0
@@ -114,11 +129,26 @@ class Attempt:
             size += len(chunk)
             if size > self._largest_reply:
                 raise TemporaryFailure(
-                    f"The reply of {_host(self._request.url)} is larger than"
+                    f"The reply of {host_of(self._request.url)} is larger than"
                     f" {self._largest_reply >> 20} MiB, so it was not read.",
                     "Check UPSTOX_API_URL and any proxy in between.",
                 )
             yield chunk
+
+
+class _Session(requests.Session):
+    """Sends with the attempt's adapter, and looks at no redirect."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        super().__init__()
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, _Adapter(attempt))
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Return no target: `requests` would read all of a redirect's body, and open its address,
+
+        even when told not to follow it.
+        """
 
 
 class _Adapter(HTTPAdapter):
@@ -150,8 +180,19 @@ def _pools(attempt: Attempt) -> dict[str, Any]:
     }
 
 
+class _QuietReply(http.client.HTTPResponse):
+    """A reply whose malformed header lines are dropped; urllib3 would log them, text and all."""
+
+    def begin(self) -> None:
+        super().begin()
+        self.msg.defects.clear()
+        self.msg.set_payload("")
+
+
 def _watched(connection: Any, attempt: Attempt) -> Any:
     class Watched(connection):  # type: ignore[misc]  # the base is a parameter
+        response_class = _QuietReply
+
         def _new_conn(self) -> socket.socket:
             made: socket.socket = super()._new_conn()
             attempt.hold(made)
@@ -180,14 +221,19 @@ def explain(error: Exception, url: str, *, sent: bool) -> TokenError:
 
     The original's text is dropped: it can hold the address with its query, or header values.
     """
-    host = _host(url)
+    host = host_of(url)
     reasons = list(_chain(error))
     if isinstance(error, TokenError):
         return error
-    if _is_any(reasons, requests.exceptions.InvalidURL, requests.exceptions.InvalidProxyURL):
+    if _is_any(reasons, *_MALFORMED):
         return ConfigurationError(
             f"The address of {host}, or of the proxy before it, is malformed.",
             "Check UPSTOX_API_URL and HTTPS_PROXY.",
+        )
+    if _is_any(reasons, requests.exceptions.InvalidHeader, UnicodeEncodeError):
+        return ConfigurationError(
+            "A token holds a character that no HTTP header can carry, so nothing was sent.",
+            "Copy it again, or log in: python init_tokens.py",
         )
     if not _is_any(reasons, requests.RequestException, urllib3.exceptions.HTTPError):
         # requests checks the bundle's path itself, with a plain OSError.
@@ -244,7 +290,3 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _is_any(reasons: list[BaseException], *kinds: type[BaseException]) -> bool:
     return any(isinstance(reason, kinds) for reason in reasons)
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).netloc.rpartition("@")[2]

@@ -60,16 +60,15 @@ def set_up(
 ) -> None:
     """Send our log lines to their places; other libraries' logging stays as it is.
 
-    `quiet` keeps the terminal to warnings (cron mails whatever is printed).
+    `quiet` keeps the terminal free for the one sentence of how it ended (cron mails what is there).
     """
     logger = logging.getLogger("broker_tokens")
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     logger.propagate = False
     journal = is_journal(environ)
-    if sys.stderr is not None:  # pythonw.exe has none
+    if sys.stderr is not None and (journal or verbose or not quiet):  # pythonw.exe has none
         terminal = _TerminalHandler(sys.stderr)
         terminal.setFormatter(_IstFormatter(_JOURNAL_LINE if journal else _LINE))
-        terminal.setLevel(logging.WARNING if quiet and not verbose else logging.DEBUG)
         logger.addHandler(terminal)
     if not journal:
         _add_file(logger, log_file)

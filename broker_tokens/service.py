@@ -33,7 +33,7 @@ from broker_tokens.model import (
 from broker_tokens.policy import Decision, FindOut, Life, RenewSilently, TellPerson, Wait
 from broker_tokens.renewals import acceptance, adoption, code_exchange, refresh_grant, setbacks
 from broker_tokens.secrets import Secret
-from broker_tokens.store import ACCESS_TOKEN, EXPIRES_AT, TokenStore, Writer
+from broker_tokens.store import ACCESS_TOKEN, EXPIRES_AT, REFRESH_TOKEN, TokenStore, Writer
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,8 @@ class TokenService:
         self._observers = tuple(observers)
         self._jitter = jitter
         self._unsaved: tuple[StoredTokens, TokenReply] | None = None
+        # The fingerprint that the last tick found; None before the first.
+        self._seen: str | None = None
 
     def look(self) -> Look:
         """Look at the files without a lock; raises StoreError or ConfigurationError."""
@@ -87,6 +89,7 @@ class TokenService:
         failed: Decision | None = None
         for _ in range(_STEPS_PER_TICK):
             look = self.look()
+            self._notice_other_writers(look)
             decision = self._decision(look)
             if isinstance(decision, Wait):
                 return Outcome(look, decision.until, error)
@@ -153,12 +156,17 @@ class TokenService:
         return tokens
 
     def log_out(self) -> None:
-        """End the stored token at the broker and empty it in `.env`; raises TokenError."""
+        """End the stored token at the broker and empty the tokens in `.env`; raises TokenError.
+
+        The refresh token goes too: with it, a running service would be back in a minute.
+        """
         with self._store.writing() as writer:
             look = self._look(writer)
             if look.tokens.access_token is not None:
                 look.broker.log_out(look.tokens.access_token)
-            writer.save_tokens({ACCESS_TOKEN: "", EXPIRES_AT: ""}, look.state)
+            writer.save_tokens(
+                dict.fromkeys((ACCESS_TOKEN, EXPIRES_AT, REFRESH_TOKEN), ""), look.state
+            )
 
     def _look(self, writer: Writer) -> Look:
         return take_look(writer.load(), self._configure, self._clock())
@@ -263,15 +271,21 @@ class TokenService:
         opens = decision.session.opens
         self._tell(PersonNeeded(look.now, decision.stage, opens, look.login_url))
 
+    def _notice_other_writers(self, look: Look) -> None:
+        """Tell of a token that another process of ours has stored since the last tick."""
+        token = look.tokens.access_token
+        fingerprint = "" if token is None else token.fingerprint
+        is_news = self._seen is not None and fingerprint != self._seen and not look.is_foreign
+        if is_news and look.state.last_renewal is not None:
+            self._tell_stored(look.tokens, Way(look.state.last_renewal.what))
+        self._seen = fingerprint
+
     def _tell_stored(self, tokens: StoredTokens, way: Way) -> None:
         now = self._clock()
-        if (
-            tokens.access_token is not None
-            and tokens.expires_at is not None
-            and tokens.is_live(now)
-        ):
-            fingerprint = tokens.access_token.fingerprint
-            self._tell(TokenStored(now, way, tokens.expires_at, fingerprint))
+        token, expires_at = tokens.access_token, tokens.expires_at
+        if token is not None and expires_at is not None and tokens.is_live(now):
+            self._seen = token.fingerprint
+            self._tell(TokenStored(now, way, expires_at, token.fingerprint))
 
     def _tell_failure(self, failure: TokenError) -> None:
         retry_at = None

@@ -65,26 +65,38 @@ class HttpTransport:
         """Return the reply to `request`; raises TemporaryFailure or ConfigurationError."""
         from broker_tokens.http_worker import Attempt
 
-        done = Waker()
+        done = _new_waker()
         attempt = Attempt(request, USER_AGENT, self._deadline, LARGEST_REPLY, done.wake)
-        threading.Thread(target=attempt.run, daemon=True).start()
         try:
-            if not self._wait(done, request):
-                raise TemporaryFailure(
-                    f"{host_of(request.url)} gave no complete answer within"
-                    f" {self._deadline.total_seconds():.0f} s.",
-                    "Check the network and the broker's status page if it stays so.",
-                    request_sent=attempt.may_have_been_sent,
-                )
+            threading.Thread(target=attempt.run, daemon=True).start()
+            is_done = self._wait(done, request)
         finally:
             attempt.cut()
             done.close()
+        if not is_done:
+            raise TemporaryFailure(
+                f"{host_of(request.url)} gave no complete answer within"
+                f" {self._deadline.total_seconds():.0f} s.",
+                "Check the network and the broker's status page if it stays so.",
+                request_sent=attempt.may_have_been_sent,  # known only once the line is cut
+            )
         return attempt.result()
 
     def _wait(self, done: Waker, request: Request) -> bool:
         if self._waker is not None and request.may_be_cut:
             return self._waker.wait_for(done, self._deadline)
         return done.wait(self._deadline)
+
+
+def _new_waker() -> Waker:
+    try:
+        return Waker()
+    except OSError:
+        raise TemporaryFailure(
+            "This process has too many files and connections open to make another.",
+            "Close some, or raise its limit (ulimit -n).",
+            request_sent=False,
+        ) from None
 
 
 def host_of(url: str) -> str:

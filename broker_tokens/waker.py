@@ -78,7 +78,7 @@ class Waker:
             return False
 
 
-# `select.select` knows no descriptor above 1023, and a strategy may hold more connections than that.
+# `select.select` knows no descriptor above 1023, and a strategy may hold more connections open.
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 

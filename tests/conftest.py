@@ -5,6 +5,12 @@ import socket
 
 import pytest
 
+# What else of a developer's machine would change what a program here does.
+_OTHER_SETTINGS = (
+    *("JOURNAL_STREAM", "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"),
+    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "NETRC"),
+)
+
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -15,7 +21,7 @@ def _own_surroundings(monkeypatch, tmp_path_factory):
     for name in list(os.environ):
         if name.startswith("UPSTOX_") or name.lower().endswith("_proxy") or name == "access_token":
             monkeypatch.delenv(name)
-    for name in ("JOURNAL_STREAM", "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+    for name in _OTHER_SETTINGS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))
 

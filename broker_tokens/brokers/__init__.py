@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from broker_tokens.errors import TemporaryFailure, TokenError
+from broker_tokens.errors import EXIT_PERSON, TemporaryFailure, TokenError
 from broker_tokens.model import TokenReply
 from broker_tokens.secrets import Secret
 
@@ -18,7 +18,7 @@ class UselessReply(TemporaryFailure):
 class CallNotAllowed(TokenError):
     """The token is alive, but not for this call: the static-IP gate, or its class."""
 
-    exit_code = 77
+    exit_code = EXIT_PERSON
 
 
 class Broker(Protocol):

@@ -4,14 +4,16 @@ the client's secret travels in the form. The refresh grant is here by the standa
 whoever is given a refresh token.
 """
 
+import math
+import re
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from broker_tokens.brokers import CallNotAllowed, UselessReply
 from broker_tokens.brokers.upstox_errors import Call, error_for, read_json
 from broker_tokens.clock import Clock
-from broker_tokens.errors import ConfigurationError, TemporaryFailure
+from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenRejected
 from broker_tokens.expiry import expiry_of, subject_claim
 from broker_tokens.model import TokenReply
 from broker_tokens.secrets import Secret
@@ -27,6 +29,9 @@ _NIFTY_50 = "NSE_INDEX|Nifty 50"
 
 # A token is a header's value; web servers refuse headers beyond 8 KB.
 _LONGEST_TOKEN = 8_000
+
+# Known ones have 6 characters; an id is shown to people and stored, so it is not just any text.
+_USER_ID = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
 class Upstox:
@@ -47,7 +52,7 @@ class Upstox:
         }
         if state is not None:
             query["state"] = state
-        return f"{self._settings.api_url}{_AUTHORIZE}?{urlencode(query)}"
+        return f"{self._settings.api_url}{_AUTHORIZE}?{_encoded(query)}"
 
     def exchange_code(self, code: Secret) -> TokenReply:
         """Spend an authorization code, which is used up whatever comes (Upstox docs, Get Token).
@@ -83,13 +88,13 @@ class Upstox:
 
     def last_price(self, token: Secret) -> float:
         """Return the NIFTY 50's last price in rupees."""
-        path = f"{_LAST_PRICE}?{urlencode({'instrument_key': _NIFTY_50})}"
+        path = f"{_LAST_PRICE}?{_encoded({'instrument_key': _NIFTY_50})}"
         quotes = self._call("GET", path, token).get("data")
-        for quote in quotes.values() if isinstance(quotes, dict) else ():
-            if isinstance(quote, dict) and quote.get("instrument_token") == _NIFTY_50:
-                price = quote.get("last_price")
-                if isinstance(price, int | float):
-                    return float(price)
+        for each in quotes.values() if isinstance(quotes, dict) else ():
+            if isinstance(each, dict) and each.get("instrument_token") == _NIFTY_50:
+                price = _number(each.get("last_price"))
+                if price is not None:
+                    return price
         raise TemporaryFailure(
             "Upstox's reply holds no price of the NIFTY 50.", "It is tried again later by itself."
         )
@@ -99,12 +104,12 @@ class Upstox:
         try:
             data = self._call("GET", _PROFILE, token).get("data")
         except CallNotAllowed:
-            claimed = subject_claim(token)
+            claimed = _user_id(subject_claim(token))
             if claimed is None:
                 raise
             return claimed
-        found = data.get("user_id") if isinstance(data, dict) else None
-        if not isinstance(found, str) or not found:
+        found = _user_id(data.get("user_id")) if isinstance(data, dict) else None
+        if found is None:
             raise TemporaryFailure(
                 "Upstox's profile reply names no user.", "It is tried again later by itself."
             )
@@ -113,11 +118,13 @@ class Upstox:
     def log_out(self, token: Secret) -> None:
         """End the token (Upstox docs, Logout); one that is dead already is no error.
 
-        The 401 of this endpoint is not the usual envelope, so here the status decides.
+        The 401 of this endpoint is not the usual envelope, so its status decides; with the code of
+        the static-IP gate the token lives on.
         """
         reply = self._transport.send(self._bearer("DELETE", _LOGOUT, token))
         error = error_for(Call.BEARER, reply, self._clock())
-        if error is not None and reply.status != 401:
+        is_dead = isinstance(error, TokenRejected) or reply.status == 401
+        if error is not None and (isinstance(error, CallNotAllowed) or not is_dead):
             raise error
 
     def _require_credentials(self) -> None:
@@ -132,6 +139,11 @@ class Upstox:
         return self._send(Call.BEARER, self._bearer(method, path, token))
 
     def _bearer(self, method: str, path: str, token: Secret) -> Request:
+        if not token.is_well_formed:
+            raise TokenRejected(
+                "Token is expired or invalid: it holds a character that no token has.",
+                "Copy it again, or log in: python init_tokens.py",
+            )
         headers = {"Authorization": f"Bearer {token.reveal()}"}
         return Request(method, self._settings.api_url + path, headers)
 
@@ -171,11 +183,10 @@ class Upstox:
                 "Check this machine's clock, then try again.",
                 refresh_token=refresh_token,
             )
-        user_id = body.get("user_id")
         return TokenReply(
             access_token=access_token,
             expires_at=expires_at,
-            user_id=user_id if isinstance(user_id, str) and user_id else None,
+            user_id=_user_id(body.get("user_id")),
             refresh_token=refresh_token,
             extended_token=_token(body.get("extended_token")),
         )
@@ -189,7 +200,26 @@ def _token(value: object) -> Secret | None:
     return token if token.is_well_formed else None
 
 
+def _user_id(value: object) -> str | None:
+    return value if isinstance(value, str) and _USER_ID.fullmatch(value) else None
+
+
 def _seconds(value: object) -> timedelta | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
+    number = _number(value)
+    return timedelta(seconds=number) if number is not None and 0 < number < 1e9 else None
+
+
+def _number(value: object) -> float | None:
+    """Return a JSON number that is one: Python's parser also takes NaN and endless integers."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return timedelta(seconds=value)
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _encoded(query: dict[str, str]) -> str:
+    """Return a query with blanks as %20, as Upstox's examples have them."""
+    return urlencode(query, quote_via=quote)

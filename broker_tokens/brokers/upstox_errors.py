@@ -5,18 +5,14 @@ with which code is mostly undocumented, so the status decides only where there i
 """
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from typing import Any
 
 from broker_tokens.brokers import CallNotAllowed
-from broker_tokens.errors import (
-    ConfigurationError,
-    TemporaryFailure,
-    TokenError,
-    TokenRejected,
-)
+from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenError, TokenRejected
 from broker_tokens.transport import Reply
 
 
@@ -29,7 +25,7 @@ class Call(Enum):
 
 
 _DEAD_TOKEN = {"UDAPI100050"}
-_BAD_CODE = {"UDAPI100057", "UDAPI1022"}
+_BAD_CODE = {"UDAPI100057", "UDAPI1022", *_DEAD_TOKEN}
 _ACCOUNT = {"UDAPI100058"}
 _IP_GATE = {"UDAPI1221", "UDAPI1154"}
 _TOKEN_CLASS = {"UDAPI100067", "UDAPI1149"}
@@ -49,15 +45,29 @@ _CREDENTIALS = {
     "UDAPI1018": "the redirect URI is missing",
     "UDAPI1023": "the grant type is missing",
     "UDAPI1024": "the client secret is missing",
+    "UDAPI1123": "the app has no notifier address",
+    "UDAPI1124": "the app's user is not an individual",
     "UDAPI1155": "the app is under review or rejected",
     "UDAPI1157": "the app has expired",
 }
 
+# At a bearer call this one can be about the token as well as about the app.
+_UNCLEAR = {"UDAPI100016"}
+
 # What a refresh-shaped form lacks in Upstox's eyes: its token endpoint knows no refresh grant.
-_NO_REFRESH_GRANT = {"UDAPI1018", "UDAPI1022", "UDAPI1023", "UDAPI100057", "UDAPI100070"}
+_NO_REFRESH_GRANT = {"UDAPI1018", "UDAPI1023", "UDAPI100070", *_BAD_CODE}
+
+# Nothing else of a reply's text reaches a message: it may be anything, our own secrets included.
+_CODE = re.compile(r"UDAPI\d{1,9}")
+
+# With these Cloudflare itself refuses; with others the page is of the server behind it. Its header
+# is on every reply of Upstox, and its errors are JSON, text or HTML (Cloudflare docs, 1xxx errors).
+_REFUSALS_OF_CLOUDFLARE = {403, 429, 503}
+_CLOUDFLARE_ERROR = re.compile(rb"cloudflare|error code: 1\d{3}", re.IGNORECASE)
+
+_LONGEST_WAIT = timedelta(days=1)
 
 # RFC 6749 section 5.2, for a server that answers by the standard.
-_STANDARD_CREDENTIALS = {"invalid_client"}
 _STANDARD_REFUSALS = {
     *("invalid_grant", "unauthorized_client", "unsupported_grant_type"),
     *("invalid_request", "invalid_scope"),
@@ -72,12 +82,19 @@ def error_for(call: Call, reply: Reply, now: datetime) -> TokenError | None:
     """Return the error that a reply stands for, or None if it is a success."""
     body = read_json(reply)
     codes, standard = _codes(body)
-    if 200 <= reply.status < 300 and not codes and not standard:
+    is_error = codes or standard or (body is not None and body.get("status") == "error")
+    if 200 <= reply.status < 300 and not is_error:
         return None if body is not None else _not_json(reply)
+    if not codes and _is_cloudflare(reply, body):
+        return TemporaryFailure(
+            f"{_status_words(reply.status)} blocked by Cloudflare, which guards Upstox.",
+            "Try again later, over IPv4, or from another network; the token is kept.",
+            retry_after=_retry_after(reply, now),
+        )
     return (
         _by_code(call, codes, reply, now)
-        or _by_standard_error(call, standard)
-        or _by_status(call, reply, now, is_json=body is not None)
+        or _by_standard_error(call, standard, reply)
+        or _by_status(call, reply, body, codes, _retry_after(reply, now))
     )
 
 
@@ -95,10 +112,18 @@ def _codes(body: dict[str, Any] | None) -> tuple[set[str], str]:
     if body is None:
         return set(), ""
     errors = body.get("errors")
-    entries = [e for e in errors if isinstance(e, dict)] if isinstance(errors, list) else []
-    found = {e.get("error_code") or e.get("errorCode") for e in (*entries, body)}
+    entries = [body, *(errors if isinstance(errors, list) else [errors])]
+    found = [
+        entry.get(spelling)
+        for entry in entries
+        if isinstance(entry, dict)
+        for spelling in ("error_code", "errorCode")
+    ]
     standard = body.get("error")
-    return {c for c in found if isinstance(c, str)}, standard if isinstance(standard, str) else ""
+    return (
+        {code for code in found if isinstance(code, str) and _CODE.fullmatch(code)},
+        standard if isinstance(standard, str) else "",
+    )
 
 
 def _by_code(call: Call, codes: set[str], reply: Reply, now: datetime) -> TokenError | None:
@@ -107,85 +132,97 @@ def _by_code(call: Call, codes: set[str], reply: Reply, now: datetime) -> TokenE
         return known
     if call is Call.BEARER:
         return _at_a_bearer_call(codes)
-    if call is Call.REFRESH and codes & _NO_REFRESH_GRANT:
-        return _grant_refused(_name(codes & _NO_REFRESH_GRANT))
-    if codes & _BAD_CODE:
-        return _code_refused(_name(codes & _BAD_CODE))
-    for code in sorted(codes & _CREDENTIALS.keys()):
-        return _credentials_refused(f"{_CREDENTIALS[code]} ({code})")
-    return None
+    refused, by_what = (
+        (_grant_refused, codes & _NO_REFRESH_GRANT)
+        if call is Call.REFRESH
+        else (_code_refused, codes & _BAD_CODE)
+    )
+    return refused(_name(by_what)) if by_what else _by_credentials(codes)
+
+
+def _by_credentials(codes: set[str]) -> ConfigurationError | None:
+    code = min(codes & _CREDENTIALS.keys(), default=None)
+    return _credentials_refused(f"{_CREDENTIALS[code]} ({code})") if code else None
 
 
 def _wherever_it_comes(codes: set[str], reply: Reply, now: datetime) -> TokenError | None:
     if codes & _RATE_LIMIT or reply.status == 429:
         return _rate_limited(reply, now)
     if codes & _TRANSIENT:
-        return TemporaryFailure(f"Upstox has trouble of its own ({_name(codes)}).", _LATER)
+        cause = f"Upstox has trouble of its own ({_name(codes & _TRANSIENT)})."
+        return TemporaryFailure(cause, _LATER, retry_after=_retry_after(reply, now))
     if codes & _ACCOUNT:
-        return TokenRejected(
-            f"The Upstox account has no active segment ({_name(codes)}).",
-            "Reactivate the account in the Upstox app, then log in again.",
-        )
+        cause = f"The Upstox account has no active segment ({_name(codes & _ACCOUNT)})."
+        return TokenRejected(cause, "Reactivate it in the Upstox app, then log in again.")
     if codes & _OUR_FAULT:
         return TokenError(
-            f"Upstox does not understand our request ({_name(codes)}).",
+            f"Upstox does not understand our request ({_name(codes & _OUR_FAULT)}).",
             "This is a defect of this program or a change at Upstox; please report the code.",
         )
-    return None
+    return _not_allowed(codes)
 
 
-def _at_a_bearer_call(codes: set[str]) -> TokenError | None:
-    name = _name(codes)
-    if codes & _DEAD_TOKEN:
-        return TokenRejected(f"Token is expired or invalid: Upstox refuses it ({name}).", _LOG_IN)
+def _not_allowed(codes: set[str]) -> CallNotAllowed | None:
     if codes & _IP_GATE:
         return CallNotAllowed(
-            f"403 Forbidden: this call is allowed only from the registered static IP ({name});"
-            " the token itself is fine.",
+            "403 Forbidden: this call is allowed only from the registered static IP"
+            f" ({_name(codes & _IP_GATE)}); the token itself is fine.",
             "Run it from that machine, or register this one's address at Upstox.",
         )
     if codes & _TOKEN_CLASS:
         return CallNotAllowed(
-            f"403 Forbidden: this token is of the wrong class for the call ({name}).",
+            "403 Forbidden: this token is of the wrong class for the call"
+            f" ({_name(codes & _TOKEN_CLASS)}).",
             "Log in for a normal access token: python init_tokens.py",
         )
     return None
 
 
-def _by_standard_error(call: Call, standard: str) -> TokenError | None:
-    if standard in _STANDARD_CREDENTIALS:
+def _at_a_bearer_call(codes: set[str]) -> TokenError | None:
+    if codes & _DEAD_TOKEN:
+        name = _name(codes & _DEAD_TOKEN)
+        return TokenRejected(f"Token is expired or invalid: Upstox refuses it ({name}).", _LOG_IN)
+    return _by_credentials(codes - _UNCLEAR)
+
+
+def _by_standard_error(call: Call, standard: str, reply: Reply) -> TokenError | None:
+    """Judge by RFC 6749's word: it is about token requests, and no verdict of a failing server."""
+    if call is Call.BEARER or reply.status >= 500:
+        return None
+    if standard == "invalid_client":
         return _credentials_refused(f"the client ID or client secret is wrong ({standard})")
+    if standard == "unauthorized_client" and call is Call.CODE:
+        return _credentials_refused(f"the app may not log in this way ({standard})")
     if standard in _STANDARD_REFUSALS:
-        refused = _grant_refused if call is Call.REFRESH else _code_refused
-        return refused(standard)
+        return (_grant_refused if call is Call.REFRESH else _code_refused)(standard)
     return None
 
 
-def _by_status(call: Call, reply: Reply, now: datetime, *, is_json: bool) -> TokenError:
-    if reply.status == 429:
-        return _rate_limited(reply, now)
-    if not is_json and _is_cloudflare(reply):
-        return TemporaryFailure(
-            f"{_status_words(reply.status)} blocked by Cloudflare, which guards Upstox.",
-            "Try again later, over IPv4, or from another network; the token is kept.",
-        )
-    if reply.status == 401 and call is not Call.BEARER:
+def _by_status(
+    call: Call,
+    reply: Reply,
+    body: dict[str, Any] | None,
+    codes: set[str],
+    wait: timedelta | None,
+) -> TokenError:
+    status = reply.status
+    which = f" ({_name(codes)})" if codes else ""
+    # RFC 6749 section 5.2 keeps 401 for credentials; a page of a proxy or gate is not Upstox's, and
+    # with a code that we do not know it may mean anything.
+    if status == 401 and call is not Call.BEARER and body is not None and not codes:
         return _credentials_refused("401 Unauthorized")
-    if 300 <= reply.status < 400:
+    if 300 <= status < 400:
         return TemporaryFailure(
-            f"Upstox redirects the request (HTTP {reply.status}), which is not followed.",
+            f"Upstox redirects the request (HTTP {status}), which is not followed.",
             "Check UPSTOX_API_URL and any proxy in between.",
         )
-    if reply.status in (401, 403) or reply.status >= 500:
-        return TemporaryFailure(
-            f"{_status_words(reply.status)} Upstox gave no reason that we know.", _LATER
-        )
-    return (
-        _not_json(reply)
-        if not is_json
-        else TemporaryFailure(
-            f"Upstox answered HTTP {reply.status} with an error that we do not know.", _LATER
-        )
+    if status in (401, 403) or status >= 500:
+        cause = f"{_status_words(status)} Upstox gave no reason that we know{which}."
+        return TemporaryFailure(cause, _LATER, retry_after=wait)
+    if body is None:
+        return _not_json(reply)
+    return TemporaryFailure(
+        f"Upstox answered HTTP {status} with an error that we do not know{which}.", _LATER
     )
 
 
@@ -202,27 +239,40 @@ def _not_json(reply: Reply) -> TokenError:
     )
 
 
-def _is_cloudflare(reply: Reply) -> bool:
-    return "cf-ray" in reply.headers or b"cloudflare" in reply.body[:20_000].lower()
+def _is_cloudflare(reply: Reply, body: dict[str, Any] | None) -> bool:
+    """Whether the reply is Cloudflare's own, not Upstox's passed on."""
+    if reply.status not in _REFUSALS_OF_CLOUDFLARE:
+        return False
+    if body is not None:
+        return body.get("cloudflare_error") is True
+    return (
+        "cf-ray" in reply.headers
+        or reply.headers.get("server") == "cloudflare"
+        or _CLOUDFLARE_ERROR.search(reply.body[:20_000]) is not None
+    )
 
 
 def _rate_limited(reply: Reply, now: datetime) -> TemporaryFailure:
     return TemporaryFailure(
         "Upstox's rate limit is reached (429 Too Many Requests).",
         "Look for another program that uses this app's key; it is tried again later by itself.",
-        retry_after=_retry_after(reply.headers.get("retry-after", ""), now),
+        retry_after=_retry_after(reply, now),
     )
 
 
-def _retry_after(text: str, now: datetime) -> timedelta | None:
+def _retry_after(reply: Reply, now: datetime) -> timedelta | None:
     """Return the header's wait: seconds or a date (RFC 9110 section 10.2.3), None if unreadable."""
+    text = reply.headers.get("retry-after", "")
     if text.isascii() and text.isdigit():
-        return timedelta(seconds=min(int(text[:9]), 86_400))
+        # The cap comes first: Python refuses to convert thousands of digits.
+        digits = text.lstrip("0") or "0"
+        return _LONGEST_WAIT if len(digits) > 5 else min(_LONGEST_WAIT, timedelta(0, int(digits)))
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+        wait = (at if at.tzinfo else at.replace(tzinfo=UTC)) - now
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return max(timedelta(0), (at if at.tzinfo else at.replace(tzinfo=UTC)) - now)
+    return min(_LONGEST_WAIT, max(timedelta(0), wait))
 
 
 def _credentials_refused(reason: str) -> ConfigurationError:

@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     _add(commands, "renew", _renew, "renew with the refresh token now, whatever is due")
     _add_login(commands)
     _add(commands, "check", _check, "ask the broker whether the token works")
-    _add(commands, "logout", _logout, "end the token at the broker and empty it in .env")
+    _add(commands, "logout", _logout, "end the token at the broker and empty the tokens in .env")
     _add_simulator(commands)
     demo = commands.add_parser("demo", help="two trading days on the simulator, in seconds")
     demo.set_defaults(run=_demo)
@@ -137,7 +137,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _logout(options: argparse.Namespace) -> int:
     _service(options).log_out()
-    answer("Logged out; access_token in .env is empty.")
+    answer("Logged out; access_token and UPSTOX_REFRESH_TOKEN in .env are empty.")
     return EXIT_OK
 
 

@@ -1,8 +1,10 @@
 """May a new token be stored, and what then changes in `.env` and state: pure decisions."""
 
 from dataclasses import replace
+from datetime import datetime
 
-from broker_tokens.clock import format_ist
+from broker_tokens.calendar import session_on
+from broker_tokens.clock import IST, format_ist
 from broker_tokens.errors import TokenRejected
 from broker_tokens.expiry import next_cut, subject_claim
 from broker_tokens.look import Look
@@ -33,7 +35,8 @@ def updates_for(look: Look, reply: TokenReply, way: Way) -> tuple[dict[str, str]
             "Nothing needs to be done; to replace it all the same, empty access_token first.",
         )
     updates = _other_keys(look, reply, user_id)
-    state = after_success(look, way)
+    kept = look.tokens.expires_at if outlived else None
+    state = after_success(look, way, kept or reply.expires_at)
     if not outlived:
         updates[ACCESS_TOKEN] = reply.access_token.reveal()
         updates[EXPIRES_AT] = format_expiry(reply.expires_at)
@@ -81,12 +84,17 @@ def _other_keys(look: Look, reply: TokenReply, user_id: str | None) -> dict[str,
     return updates
 
 
-def after_success(look: Look, way: Way) -> State:
-    """Return the state once a live token is there: nothing to wait for, nothing to tell."""
+def after_success(look: Look, way: Way, expires_at: datetime) -> State:
+    """Return the state once a token is there that lives until `expires_at`: nothing to wait for.
+
+    What the person was told is forgotten only if the token covers the session they were told about:
+    else one that ends in its midst would have them told all over again.
+    """
+    session = session_on(look.now.astimezone(IST).date(), look.rules.hours)
     return replace(
         look.state.without_refused(look.settings.credentials_fingerprint),
         failures=0,
         retry_at=None,
-        told=None,
+        told=None if expires_at >= session.closes else look.state.told,
         last_renewal=Happening(look.now, way.value),
     )

@@ -20,7 +20,7 @@ def adopt(writer: Writer, look: Look, token: Secret, jitter: Jitter) -> StoredTo
     are noted in the state.
     """
     expires_at = expiry_claim(token) or _ask_broker(writer, look, token, jitter)
-    state = after_success(look, Way.FOUND).with_written(token, expires_at)
+    state = after_success(look, Way.FOUND, expires_at).with_written(token, expires_at)
     writer.save_tokens({EXPIRES_AT: format_expiry(expires_at)}, state)
     return replace(look.tokens, expires_at=expires_at)
 

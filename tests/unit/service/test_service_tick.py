@@ -319,3 +319,22 @@ def test_nothing_is_sent_while_the_file_cannot_be_written(house, monkeypatch, de
             getattr(service, deed)()
 
     assert broker.asked == []
+
+
+def test_a_token_that_another_process_stored_is_told_once(house):
+    """The person who was reminded reads in the service's log that it is over."""
+    service = house.service()
+    service.tick()
+    house.log_in()
+    for _ in range(3):
+        service.tick()
+
+    assert [event.way for event in of_kind(house, TokenStored)] == [Way.BROWSER_LOGIN]
+
+
+def test_a_fresh_service_does_not_announce_yesterdays_news(house):
+    """A token that was there before is no new one."""
+    house.log_in()
+    house.service().tick()
+
+    assert of_kind(house, TokenStored) == []

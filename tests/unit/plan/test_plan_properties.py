@@ -1,0 +1,215 @@
+"""What holds for the plan at any time, in any situation, under any rules."""
+
+from dataclasses import replace
+from datetime import time, timedelta
+
+from hypothesis import given
+from hypothesis import settings as budget
+from hypothesis import strategies as st
+from support.house import ist
+
+from broker_tokens.calendar import SessionHours, is_trading_day
+from broker_tokens.clock import IST
+from broker_tokens.expiry import next_cut
+from broker_tokens.policy import (
+    FindOut,
+    Life,
+    RenewSilently,
+    Rules,
+    Situation,
+    TellPerson,
+    Wait,
+    decide,
+    person_is_needed,
+    retry_delay,
+)
+
+many = budget(max_examples=400, deadline=None, derandomize=True, database=None)
+
+seconds = st.integers(0, 14 * 86_400)
+clock_times = st.times().map(lambda at: at.replace(second=0, microsecond=0))
+after_the_cut = clock_times.filter(lambda at: at > time(3, 30))
+session_hours = st.one_of(
+    st.just(SessionHours()),
+    st.just(SessionHours(time(9, 0), time(23, 55))),
+    st.tuples(after_the_cut, after_the_cut)
+    .map(sorted)
+    .filter(lambda pair: pair[0] < pair[1])
+    .map(lambda pair: SessionHours(*pair)),
+)
+all_rules = st.builds(
+    Rules,
+    refresh_time=clock_times,
+    approval_time=after_the_cut,
+    hours=session_hours,
+    is_trading_day=st.sampled_from(
+        [is_trading_day, lambda day: True, lambda day: day.day % 5 == 0]
+    ),
+)
+edges = st.sampled_from(["02:00", "03:29:59", "03:30", "03:30:30", "03:31", "08:00", "09:00"])
+instants = st.one_of(
+    seconds.map(lambda s: ist("2026-11-16 00:00") + timedelta(seconds=s)),
+    st.builds(
+        lambda day, at, us: ist(f"2026-11-{day} {at}") + timedelta(microseconds=us),
+        st.integers(16, 29),
+        edges,
+        st.sampled_from([-1, 0, 1]),
+    ),
+)
+lengths = st.one_of(
+    st.timedeltas(timedelta(seconds=-2), timedelta(seconds=2)),
+    st.timedeltas(timedelta(hours=-2), timedelta(hours=2)),
+    st.timedeltas(timedelta(days=-3), timedelta(days=3)),
+    st.timedeltas(timedelta(days=300), timedelta(days=1500)),
+)
+
+
+@st.composite
+def moments(draw):
+    """Draw a time and a situation such as the files can describe at that time."""
+    now = draw(instants)
+    life = draw(st.sampled_from(Life))
+    expires_at = None
+    if life is Life.KNOWN:
+        at_a_cut = draw(st.booleans())
+        expires_at = next_cut(now + draw(lengths)) if at_a_cut else now + draw(lengths)
+    failures = draw(st.sampled_from([0, 0, 1, 2, 9]))
+    situation = Situation(
+        life=life,
+        expires_at=expires_at,
+        is_silent=draw(st.booleans()),
+        renewed_at=draw(st.none() | lengths.map(lambda length: now - length)),
+        failures=failures,
+        retry_at=now + draw(lengths) if failures else None,
+        told=draw(st.none() | lengths.map(lambda length: now + length)),
+    )
+    return now, situation
+
+
+@many
+@given(moments(), all_rules)
+def test_a_wait_always_lies_ahead(moment, rules):
+    """The plan answers at any time, and a loop that follows it can never stand still."""
+    now, situation = moment
+
+    decision = decide(now, situation, rules)
+
+    if isinstance(decision, Wait):
+        assert decision.until > now
+    if isinstance(decision, TellPerson):
+        assert decision.due_at <= now < decision.session.closes
+
+
+@many
+@given(moments(), all_rules, st.lists(st.floats(0, 1, exclude_max=True), min_size=5, max_size=5))
+def test_nothing_becomes_due_before_a_wait_ends(moment, rules, fractions):
+    """Whoever sleeps to the end of a wait misses nothing."""
+    now, situation = moment
+    decision = decide(now, situation, rules)
+    if not isinstance(decision, Wait):
+        return
+    length = decision.until - now
+    just_before = decision.until - timedelta(microseconds=1)
+    samples = [now + length * part for part in (*fractions, *(n / 12 for n in range(12)))]
+
+    for at in [*samples, just_before]:
+        if now < at < decision.until:
+            assert isinstance(decide(at, situation, rules), Wait), at
+
+
+@many
+@given(moments(), all_rules)
+def test_what_was_told_is_not_told_again(moment, rules):
+    """Noting a stage as told ends that stage."""
+    now, situation = moment
+    decision = decide(now, situation, rules)
+
+    if isinstance(decision, TellPerson):
+        after = decide(now, replace(situation, told=decision.due_at), rules)
+        assert isinstance(after, Wait)
+
+
+@budget(max_examples=150, deadline=None, derandomize=True, database=None)
+@given(instants, all_rules, st.timedeltas(timedelta(seconds=1), timedelta(minutes=20)))
+def test_tokens_of_any_life_are_renewed_at_a_walking_pace(start, rules, life):
+    """Even one second's life brings two renewals a minute at most, and disturbs nobody."""
+    now, renewed_at, renewals = start, start, 0
+    while now < start + timedelta(minutes=15):
+        situation = Situation(Life.KNOWN, renewed_at + life, True, renewed_at)
+        decision = decide(now, situation, rules)
+        assert isinstance(decision, Wait | RenewSilently)
+        if isinstance(decision, RenewSilently):
+            renewals += 1
+            renewed_at = now
+        else:
+            now = decision.until
+
+    assert renewals <= 15 * 2 + 2  # and the nightly run, and the cut
+    if life >= timedelta(minutes=1) and next_cut(start) > now:
+        assert renewals >= timedelta(minutes=15) // life - 1
+
+
+@many
+@given(moments(), all_rules, st.integers(1, 30), st.floats(0, 0.999))
+def test_a_failure_is_followed_by_its_backoff(moment, rules, failures, jitter):
+    """After a failure the broker is left alone until the retry; the person may be told once."""
+    now, situation = moment
+    if not isinstance(decide(now, situation, rules), RenewSilently | FindOut):
+        return
+    retry_at = now + retry_delay(failures, jitter)
+    failed = replace(situation, failures=failures, retry_at=retry_at)
+
+    after = decide(now, failed, rules)
+    if isinstance(after, TellPerson):
+        after = decide(now, replace(failed, told=after.due_at), rules)
+
+    assert isinstance(after, Wait)
+    assert after.until <= max(retry_at, next_cut(now) + timedelta(minutes=1))
+
+
+@many
+@given(moments(), all_rules)
+def test_the_broker_is_asked_nothing_in_the_minute_after_the_cut(moment, rules):
+    """What its clock calls the day is uncertain then."""
+    now, situation = moment
+    local = now.astimezone(IST)
+
+    if (local.hour, local.minute) == (3, 30):
+        assert not isinstance(decide(now, situation, rules), RenewSilently | FindOut)
+
+
+@many
+@given(moments(), all_rules)
+def test_a_covered_session_needs_no_person(moment, rules):
+    """Whoever has a token to the end of the day is left alone; so is a closed market."""
+    now, situation = moment
+    day = now.astimezone(IST).date()
+    covered = replace(situation, life=Life.KNOWN, expires_at=now + timedelta(days=2))
+
+    assert not person_is_needed(now, covered, rules)
+    if not rules.is_trading_day(day):
+        assert not person_is_needed(now, situation, rules)
+
+
+@budget(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(instants, all_rules, st.integers(0, 2**32))
+def test_no_day_has_more_notices_than_stages(start, rules, seed):
+    """A person who never answers is told each stage once, with the daemon restarted at will."""
+    day_end = start + timedelta(days=1)
+    opens = timedelta(hours=rules.hours.opens.hour, minutes=rules.hours.opens.minute)
+    closes = timedelta(hours=rules.hours.closes.hour, minutes=rules.hours.closes.minute)
+    reminders = -(-(closes - opens) // timedelta(minutes=30))
+    told, notices, now, steps = None, [], start, 0
+    while now < day_end:
+        steps += 1
+        decision = decide(now, Situation(Life.NONE, told=told), rules)
+        if isinstance(decision, TellPerson):
+            told = decision.due_at
+            notices.append(told)
+        elif isinstance(decision, Wait):
+            # Sometimes somebody starts it again before the wait is over.
+            early = timedelta(seconds=(seed * steps) % 5000)
+            now = min(decision.until, now + early) if early and steps % 2 else decision.until
+
+    assert len(notices) == len(set(notices)) <= 2 * (1 + 3 + 1 + reminders)
+    assert len([at for at in notices if at.date() == start.date()]) <= 5 + reminders

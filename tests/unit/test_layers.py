@@ -1,0 +1,157 @@
+"""Imports point strictly down: the floors of the house, lowest first."""
+
+import ast
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# A module may import only what stands before it, on its own floor too.
+FLOORS = {
+    "0 nouns": ["broker_tokens", "clock", "secrets", "errors", "model", "waker"],
+    "1 files, settings, plan, network": [
+        *("expiry", "calendar", "settings", "policy"),
+        *("file_metadata", "durable_file", "env_text", "file_lock", "state_file", "store"),
+        *("reader", "transport", "http_worker"),
+    ],
+    "2 brokers": ["brokers", "brokers.upstox_errors", "brokers.upstox"],
+    "3 ways of renewal, words": [
+        *("look", "forecast", "event_log", "logs"),
+        *("renewals", "renewals.acceptance", "renewals.setbacks", "renewals.adoption"),
+        *("renewals.code_exchange", "renewals.browser_login", "renewals.refresh_grant"),
+    ],
+    "4 service": ["service", "loop"],
+    "5 wiring": ["app", "background", "upstox_token_manager"],
+    "6 doors": [
+        *("cli", "cli.output", "cli.status", "cli.init", "cli.demo", "cli.main", "cli.service"),
+        *("init_tokens", "token_refresh_service", "broker_tokens.__main__"),
+    ],
+}
+
+# Imports inside a function that point up, and why.
+UPWARDS = {
+    ("transport", "http_worker"): "requests is loaded by the first request, not by the import",
+    ("upstox_token_manager", "cli.main"): "the door's __main__ part, which is of the top floor",
+}
+
+# The practice broker stands beside the house: it may know the time, and nothing of the client.
+SIMULATOR_MAY_IMPORT = {"broker_tokens", "clock"}
+MAY_IMPORT_SIMULATOR = {"cli.main", "cli.demo"}
+
+PACKAGE = "broker_tokens"
+DOORS = ["upstox_token_manager", "init_tokens", "token_refresh_service"]
+
+
+def name_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    full = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    return full if full == f"{PACKAGE}.__main__" else short(full)
+
+
+def short(name):
+    return name.removeprefix(f"{PACKAGE}.")
+
+
+def sources():
+    paths = [*(ROOT / PACKAGE).rglob("*.py"), *(ROOT / f"{door}.py" for door in DOORS)]
+    return {name_of(path): path.read_text(encoding="utf-8") for path in paths}
+
+
+SOURCES = sources()
+HOUSE = [name for name in SOURCES if not name.startswith("simulator")]
+ORDER = {name: place for place, name in enumerate(chain(*FLOORS.values()))}
+
+
+def is_type_checking(node):
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def imported(source, *, at_import_time=False):
+    """Return the modules of ours that a source imports, anywhere or while it is imported."""
+    found, pending = set(), [ast.parse(source)]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if short(inner) in SOURCES else node.module)
+        is_later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if at_import_time and (is_later or is_type_checking(node) or is_main_part(node)):
+            continue
+        pending.extend(ast.iter_child_nodes(node))
+    return {short(name) for name in found if name.split(".")[0] in (PACKAGE, *DOORS)}
+
+
+def is_main_part(node):
+    return isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)
+
+
+def test_every_module_has_its_place():
+    """A new module is given a floor; a floor holds no module that is gone."""
+    assert sorted(ORDER) == sorted(HOUSE)
+
+
+@pytest.mark.parametrize("name", sorted(HOUSE))
+def test_imports_point_down(name):
+    """A module imports only what stands below it; what points up is listed with its reason."""
+    up = {
+        other
+        for other in imported(SOURCES[name])
+        if not other.startswith("simulator") and ORDER[other] >= ORDER[name]
+    }
+
+    assert up == {other for module, other in UPWARDS if module == name}
+
+
+def test_upward_imports_happen_later():
+    """The listed exceptions are imports inside functions: none happens while importing."""
+    assert not [
+        (name, other)
+        for name, other in UPWARDS
+        if other in imported(SOURCES[name], at_import_time=True)
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(set(SOURCES) - set(HOUSE)))
+def test_the_simulator_knows_nothing_of_the_client(name):
+    """The practice broker is written from the documents, not from our client."""
+    others = {o for o in imported(SOURCES[name]) if not o.startswith("simulator")}
+
+    assert others <= SIMULATOR_MAY_IMPORT
+
+
+def test_only_commands_know_the_simulator():
+    """Nothing that a trader's token passes through imports the practice broker."""
+    users = {
+        name
+        for name in HOUSE
+        if any(other.startswith("simulator") for other in imported(SOURCES[name]))
+    }
+
+    assert users == MAY_IMPORT_SIMULATOR
+
+
+def test_what_strategies_import_stays_on_the_lowest_floors():
+    """`import upstox_token_manager` loads floors 0 and 1 alone."""
+    low = {*FLOORS["0 nouns"], *FLOORS["1 files, settings, plan, network"]}
+    loaded, pending = set(), ["upstox_token_manager"]
+    while pending:
+        for other in imported(SOURCES[pending.pop()], at_import_time=True) - loaded:
+            loaded.add(other)
+            pending.append(other)
+
+    assert loaded <= low
+    assert "http_worker" not in loaded
+
+
+def test_no_module_shadows_a_users_own():
+    """At the top level stand the doors alone: `config`, `token` or `schedule` would collide."""
+    allowed = {*DOORS, "get_kite_token"}
+
+    assert {path.stem for path in ROOT.glob("*.py")} <= allowed
+    assert not (ROOT / "upstox_token_manager").exists()
