@@ -20,6 +20,11 @@ _LONGEST_JWT = 16_384
 _LATEST_EPOCH = 32_503_680_000
 
 
+# `expires_in` is in whole seconds and counts from before the reply arrived: two ends that differ by
+# less than this are the same end.
+SAME_END = timedelta(minutes=1)
+
+
 def next_cut(after: datetime) -> datetime:
     """Return the first 03:30 IST strictly after `after` (aware)."""
     return next_occurrence(after, CUT)
@@ -31,7 +36,9 @@ def expiry_of(token: Secret, issued_at: datetime, expires_in: timedelta | None =
     `expires_in` (RFC 6749 section 5.1) may shorten the life, never lengthen it.
     """
     dies = expiry_claim(token) or next_cut(issued_at)
-    return dies if expires_in is None else issued_at + min(expires_in, dies - issued_at)
+    if expires_in is None or expires_in > dies - issued_at - SAME_END:
+        return dies
+    return issued_at + expires_in
 
 
 def expiry_claim(token: Secret) -> datetime | None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from broker_tokens.calendar import session_on
 from broker_tokens.clock import IST, format_ist
 from broker_tokens.errors import TokenRejected
-from broker_tokens.expiry import next_cut, subject_claim
+from broker_tokens.expiry import SAME_END, next_cut, subject_claim
 from broker_tokens.look import Look
 from broker_tokens.model import Happening, State, TokenReply, Way
 from broker_tokens.store import (
@@ -60,7 +60,7 @@ def _account(look: Look, reply: TokenReply) -> str | None:
 
 
 def _is_outlived(look: Look, reply: TokenReply) -> bool:
-    """Whether the stored token is live and ends later than the new one.
+    """Whether the stored token is live and ends clearly later than the new one.
 
     One that lives beyond the next 03:30 is no match for a trading token: it is a read-only one of a
     year, pasted by mistake.
@@ -69,7 +69,7 @@ def _is_outlived(look: Look, reply: TokenReply) -> bool:
     return (
         stored is not None
         and look.now < stored <= next_cut(look.now)
-        and (reply.expires_at < stored)
+        and stored - reply.expires_at >= SAME_END
     )
 
 

@@ -15,6 +15,7 @@ from support.doors import (
     ROOT,
     SERVICE,
     TOKEN,
+    ScriptedUpstox,
     can_be_powerless,
     consent,
     free_port,
@@ -24,6 +25,7 @@ from support.house import running_house
 from broker_tokens.cli.service import exit_code
 from broker_tokens.simulator.broker import RefreshGrant
 from broker_tokens.simulator.minting import claims, sign
+from broker_tokens.simulator.server import SimulatorServer
 from broker_tokens.simulator.wire import Response, json_response
 
 FORCE = (*ONCE, "--force")
@@ -41,9 +43,12 @@ def assert_one_clear_message(ended, sentence):
 
 @pytest.fixture
 def due(doors):
-    """A `.env` with a refresh token and no access token: a silent renewal is due at any hour."""
+    """A `.env` with a refresh token and no access token: a silent renewal is due at any hour.
+
+    The session is over before anybody would be asked, so that the hour of the test counts nothing.
+    """
     doors.broker.secrets.add(REFRESH_TOKEN)
-    doors.write(UPSTOX_REFRESH_TOKEN=REFRESH_TOKEN)
+    doors.write(UPSTOX_REFRESH_TOKEN=REFRESH_TOKEN, UPSTOX_SESSION="03:31-03:32")
     return doors
 
 
@@ -131,6 +136,15 @@ def test_wrong_credentials(due):
     assert due.env_file.read_bytes() == before
 
 
+def test_401_without_a_code(due):
+    """A bare 401 of the token endpoint is about the credentials."""
+    due.broker.answers[TOKEN] = Response(401, {}, b"{}")
+    ended = due.run(*ONCE)
+
+    assert ended.code == 78
+    assert_one_clear_message(ended, "401 Unauthorized")
+
+
 def test_corrected_credentials_are_tried_at_once(rotating):
     """Once the secret is corrected, the next run renews without being told."""
     rotating.log_in()
@@ -158,6 +172,7 @@ TEMPORARY = {
     "500": (json_response({"status": "error"}, 500), "500"),
     "503": (Response(503, {}, b"<html>down</html>"), "503"),
     "403 of Cloudflare": (Response(403, {"CF-RAY": "1"}, b"<html>1020</html>"), "Cloudflare"),
+    "403": (Response(403, {}, b"{}"), "403 Forbidden"),
     "HTML": (Response(200, {}, b"<!doctype html><p>Welcome"), "not JSON"),
     "empty": (Response(200), "empty reply"),
     "not an object": (Response(200, {}, b'["a"]'), "not JSON"),
@@ -180,6 +195,19 @@ def test_temporary_trouble(due, name):
     assert_one_clear_message(ended, sentence)
     assert due.env_file.read_bytes() == before
     assert due.state["retry_at"]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(due, status):
+    """The form holds the secret: it goes nowhere but to the address that is configured."""
+    elsewhere = ScriptedUpstox()
+    due.others.append(elsewhere)
+    with SimulatorServer(elsewhere) as server:
+        due.broker.answers[TOKEN] = Response(status, {"Location": server.url + TOKEN})
+        ended = due.run(*ONCE)
+
+    assert ended.code == 75
+    assert elsewhere.arrived == []
 
 
 def test_retry_after_is_honoured(due):

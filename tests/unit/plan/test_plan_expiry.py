@@ -204,3 +204,13 @@ def test_a_token_of_one_second_keeps_its_true_expiry():
 def test_a_subject_that_is_no_text_is_none(subject):
     """Only a non-empty text names an account."""
     assert subject_claim(jwt({"sub": subject})) is None
+
+
+def test_whole_seconds_of_expires_in_do_not_move_the_daily_cut():
+    """The reply was made a moment ago and its seconds are whole; 03:30 stays 03:30."""
+    issued_at = ist("2026-11-20 09:00") + timedelta(milliseconds=700)
+    seconds = int((ist("2026-11-21 03:30") - issued_at).total_seconds())
+
+    assert expiry_of(Secret("opaque"), issued_at, timedelta(seconds=seconds)) == ist(
+        "2026-11-21 03:30"
+    )
