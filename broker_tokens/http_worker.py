@@ -15,7 +15,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenError
-from broker_tokens.transport import Reply, Request, host_of
+from broker_tokens.http_message import Reply, Request, host_of
 
 _CHUNK = 16_384
 

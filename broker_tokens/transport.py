@@ -6,14 +6,12 @@ down under it; the same ends name look-ups and proxies that hang.
 """
 
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from broker_tokens import __version__
 from broker_tokens.errors import TemporaryFailure
+from broker_tokens.http_message import Reply, Request, host_of
 from broker_tokens.waker import Waker
 
 # Cloudflare refuses some unnamed clients (error 1010), so ours says who it is.
@@ -24,26 +22,6 @@ DEADLINE = timedelta(seconds=20)
 
 # The largest documented reply, a profile, has about 1 KB.
 LARGEST_REPLY = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One HTTP request. `form` is sent URL-encoded; `may_be_cut` lets a stop signal end it."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    form: Mapping[str, str] | None = field(default=None, repr=False)
-    may_be_cut: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One HTTP reply, whatever its status. Header names are in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
 
 
 class Transport(Protocol):
@@ -63,7 +41,7 @@ class HttpTransport:
 
     def send(self, request: Request) -> Reply:
         """Return the reply to `request`; raises TemporaryFailure or ConfigurationError."""
-        from broker_tokens.http_worker import Attempt
+        from broker_tokens.http_worker import Attempt  # requests takes 90 ms: not for readers
 
         done = _new_waker()
         attempt = Attempt(request, USER_AGENT, self._deadline, LARGEST_REPLY, done.wake)
@@ -97,8 +75,3 @@ def _new_waker() -> Waker:
             "Close some, or raise its limit (ulimit -n).",
             request_sent=False,
         ) from None
-
-
-def host_of(url: str) -> str:
-    """Return the host and port of an address: all of it that belongs in a message."""
-    return urlsplit(url).netloc.rpartition("@")[2]

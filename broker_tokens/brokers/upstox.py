@@ -15,10 +15,11 @@ from broker_tokens.brokers.upstox_errors import Call, error_for, read_json
 from broker_tokens.clock import Clock
 from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenRejected
 from broker_tokens.expiry import expiry_of, subject_claim
+from broker_tokens.http_message import Request
 from broker_tokens.model import TokenReply
 from broker_tokens.secrets import Secret
 from broker_tokens.settings import Settings
-from broker_tokens.transport import Request, Transport
+from broker_tokens.transport import Transport
 
 _AUTHORIZE = "/v2/login/authorization/dialog"
 _TOKEN = "/v2/login/authorization/token"  # noqa: S105 -- a path

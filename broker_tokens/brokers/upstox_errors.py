@@ -13,7 +13,7 @@ from typing import Any
 
 from broker_tokens.brokers import CallNotAllowed
 from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenError, TokenRejected
-from broker_tokens.transport import Reply
+from broker_tokens.http_message import Reply
 
 
 class Call(Enum):

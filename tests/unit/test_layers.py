@@ -14,7 +14,7 @@ FLOORS = {
     "1 files, settings, plan, network": [
         *("expiry", "calendar", "settings", "policy"),
         *("file_metadata", "durable_file", "env_text", "file_lock", "state_file", "store"),
-        *("reader", "transport", "http_worker"),
+        *("reader", "http_message", "http_worker", "transport"),
     ],
     "2 brokers": ["brokers", "brokers.upstox_errors", "brokers.upstox"],
     "3 ways of renewal, words": [
@@ -32,7 +32,6 @@ FLOORS = {
 
 # Imports inside a function that point up, and why.
 UPWARDS = {
-    ("transport", "http_worker"): "requests is loaded by the first request, not by the import",
     ("upstox_token_manager", "cli.main"): "the door's __main__ part, which is of the top floor",
 }
 

@@ -22,7 +22,7 @@ from broker_tokens.errors import (
     TokenError,
     TokenRejected,
 )
-from broker_tokens.transport import Reply
+from broker_tokens.http_message import Reply
 
 NOW = ist("2026-11-20 09:00")
 EXIT_CODES = {

@@ -124,7 +124,7 @@ def test_broker_failure_is_told_without_a_secret(
 
 def test_broker_secrets_of_a_request_are_not_in_its_repr():
     """Requests and replies may be printed by a debugger; what they carry is not."""
-    from broker_tokens.transport import Reply, Request
+    from broker_tokens.http_message import Reply, Request
 
     request = Request("POST", "https://broker.example/", {"Authorization": ACCESS}, {"code": CODE})
 

@@ -8,7 +8,8 @@ from support.hostile import http, texts_of
 from unit.broker.conftest import SHORT
 
 from broker_tokens.errors import ConfigurationError, TemporaryFailure
-from broker_tokens.transport import HttpTransport, Request
+from broker_tokens.http_message import Request
+from broker_tokens.transport import HttpTransport
 
 FORM = {"code": "PLANTED-code", "client_secret": "PLANTED-client-secret"}
 AMPLE = timedelta(seconds=5)

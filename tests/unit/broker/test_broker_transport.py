@@ -11,7 +11,8 @@ from unit.broker.conftest import SHORT
 
 from broker_tokens import http_worker
 from broker_tokens.errors import ConfigurationError, TemporaryFailure
-from broker_tokens.transport import LARGEST_REPLY, USER_AGENT, HttpTransport, Request
+from broker_tokens.http_message import Request
+from broker_tokens.transport import LARGEST_REPLY, USER_AGENT, HttpTransport
 from broker_tokens.waker import Stopping, Waker
 
 FORM = {"code": "PLANTED-code", "client_secret": "PLANTED-client-secret"}

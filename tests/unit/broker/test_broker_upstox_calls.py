@@ -12,8 +12,9 @@ from support.house import ist
 
 from broker_tokens.brokers import CallNotAllowed, UselessReply
 from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenError, TokenRejected
+from broker_tokens.http_message import Reply
 from broker_tokens.secrets import Secret
-from broker_tokens.transport import HttpTransport, Reply
+from broker_tokens.transport import HttpTransport
 from broker_tokens.waker import Waker
 
 CUT = ist("2026-11-21 03:30")

@@ -1,0 +1,30 @@
+"""A request and its reply, as the layers hand them to each other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request. `form` is sent URL-encoded; `may_be_cut` lets a stop signal end it."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    form: Mapping[str, str] | None = field(default=None, repr=False)
+    may_be_cut: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One HTTP reply, whatever its status. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+def host_of(url: str) -> str:
+    """Return the host and port of an address: all of it that belongs in a message."""
+    return urlsplit(url).netloc.rpartition("@")[2]
