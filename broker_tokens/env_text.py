@@ -5,7 +5,7 @@ indent, inline comments, invalid UTF-8. Values are taken as they stand: `${X}` i
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from io import StringIO
 from typing import TYPE_CHECKING
 
@@ -71,8 +71,11 @@ class EnvText:
         missing = [key for key in updates if key not in self.values]
         if not missing:
             return text
-        line_end = "\r\n" if "\r\n" in text else "\n"
+        line_end = _line_end(text)
         if text and not text.endswith(("\n", "\r")):
+            text += line_end
+        if text.endswith("\\" + line_end):
+            # sh and systemd join such a line with the next one: let that be an empty one.
             text += line_end
         return text + "".join(f"{key}={updates[key]}{line_end}" for key in missing)
 
@@ -85,13 +88,16 @@ class EnvText:
                     "Tell us which broker sends such tokens.",
                 )
 
-    def _check_not_swallowed(self, keys: Iterable[str]) -> None:
-        """Refuse if a broken line above takes one of our lines for a part of its own value."""
-        own_line = re.compile(
-            rf"(?:[\r\n])[^\S\r\n]*(?:export\s+)?(?:{'|'.join(map(re.escape, keys))})\s*="
-        )
+    def _check_not_swallowed(self, keys: Collection[str]) -> None:
+        """Refuse if a broken line takes one of our lines, or ours another one, for its value."""
+        names = "|".join(map(re.escape, keys))
+        own_line = re.compile(rf"[\r\n][^\S\r\n]*(?:export\s+)?'?(?:{names})'?\s*=")
         for binding in self._bindings:
-            if binding.error and own_line.search(binding.original.string.lstrip("\r\n")):
+            text = binding.original.string.strip()
+            if binding.error and own_line.search(text):
+                raise self._swallowed(binding)
+            # A token has one line: a value of more took the lines below it for a part of itself.
+            if binding.key in keys and not _has_one_line(text):
                 raise self._swallowed(binding)
 
     def _check_reads_back(self, text: str, updates: Mapping[str, str]) -> None:
@@ -117,14 +123,24 @@ class EnvText:
 def _parse(text: str) -> "list[Binding]":
     from dotenv.parser import parse_stream
 
-    # A BOM in the middle of `text` is the parser's to strip only at its start: we took ours off.
-    bindings = list(parse_stream(StringIO(text, newline="")))
+    # The parser strips one BOM, so it is given one: whatever else `text` begins with stays.
+    bindings = list(parse_stream(StringIO("\ufeff" + text, newline="")))
     if "".join(b.original.string for b in bindings) != text:
         raise StoreError(
             "This release of python-dotenv splits the .env differently from what we know.",
             "Install python-dotenv 1.2.4.",
         )
     return bindings
+
+
+def _line_end(text: str) -> str:
+    """Return the line end for new lines: `\\n` unless the file knows only others."""
+    ends = set(re.findall(r"\r\n|\n|\r", text)) or {"\n"}
+    return next(end for end in ("\n", "\r\n", "\r") if end in ends)
+
+
+def _has_one_line(text: str) -> bool:
+    return "\n" not in text and "\r" not in text
 
 
 def _first_line(binding: "Binding") -> int:

@@ -10,12 +10,13 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-from broker_tokens.durable_file import give_to_owner_of
 from broker_tokens.errors import StoreError, TemporaryFailure
+from broker_tokens.file_metadata import give_to_owner_of, make_private
 
 if sys.platform == "win32":  # pragma: no cover -- Windows only
     import msvcrt
@@ -91,12 +92,16 @@ class FileLock:
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             # Unlocked by name, not only by close: a forked child may hold a copy of the descriptor.
-            _unlock(descriptor)
-            os.close(descriptor)
+            with suppress(OSError):
+                _unlock(descriptor)
+            with suppress(OSError):  # the tokens are safe by now; a lock file holds nothing to lose
+                os.close(descriptor)
 
     def write_note(self, text: str) -> None:
         """Leave a short text (the holder's pid) in the lock file, for whoever finds it held."""
-        if self._descriptor is not None:
+        if self._descriptor is None:
+            return
+        with suppress(OSError):  # on a full disk the lock holds without a note
             os.ftruncate(self._descriptor, 0)
             os.lseek(self._descriptor, 0, os.SEEK_SET)
             os.write(self._descriptor, text.encode())
@@ -116,16 +121,24 @@ def _open(path: str, owned_like: str | None) -> int:
         try:
             return os.open(path, flags)
         except FileNotFoundError:
-            descriptor = os.open(path, flags | os.O_CREAT, 0o600)
-            if owned_like is not None:
-                give_to_owner_of(owned_like, descriptor)
-            return descriptor
+            return _make(path, flags, owned_like)
     except OSError as error:
         raise StoreError(
             f"The lock file {path} cannot be opened: {error.strerror}.",
             "The folder of the .env must be writable for this user, and the lock no symbolic link.",
             temporary=error.errno in (errno.ENOSPC, errno.EDQUOT),
         ) from None
+
+
+def _make(path: str, flags: int, owned_like: str | None) -> int:
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:  # another process made it in this instant
+        return os.open(path, flags)
+    make_private(descriptor)
+    if owned_like is not None:
+        give_to_owner_of(owned_like, descriptor)
+    return descriptor
 
 
 if sys.platform == "win32":  # pragma: no cover -- Windows only

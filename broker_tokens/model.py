@@ -46,8 +46,16 @@ class StoredTokens:
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
-    """One thing of the past worth keeping: when, and what (a way, or a sentence)."""
+class Renewal:
+    """When the stored token came, and by which way."""
+
+    at: datetime
+    way: Way
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong last, as a sentence, and when."""
 
     at: datetime
     what: str
@@ -68,8 +76,8 @@ class State:
     failures: int = 0
     retry_at: datetime | None = None
     told: datetime | None = None
-    last_renewal: Happening | None = None
-    last_failure: Happening | None = None
+    last_renewal: Renewal | None = None
+    last_failure: Failure | None = None
 
     def has_refused(self, fingerprint: str) -> bool:
         """Whether the broker has refused, for good, the thing with this fingerprint."""

@@ -5,14 +5,14 @@ import os
 from broker_tokens.model import StoredTokens
 from broker_tokens.store import TokenStore
 
-_Signature = tuple[int, int, int]
+_Signature = tuple[int, int, int, int]
 
 
 class TokenReader:
     """Reads the tokens of one `.env`; safe for any number of threads.
 
-    The signature holds the time in nanoseconds besides inode and size: the file system gives a
-    freed inode back at every second replace, and a new token is as long as the old one.
+    The signature holds the time in nanoseconds besides inode, device and size: the file system
+    gives a freed inode back at every second replace, and a new token is as long as the old one.
     """
 
     def __init__(self, store: TokenStore) -> None:
@@ -32,7 +32,8 @@ class TokenReader:
 
     def _signature(self) -> _Signature | None:
         try:
-            found = os.stat(self._store.path)
+            # `stat` follows links by itself; resolving the path first would cost ten times as much.
+            found = os.stat(self._store.given_path)
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_ino, found.st_size
+        return found.st_mtime_ns, found.st_ino, found.st_dev, found.st_size

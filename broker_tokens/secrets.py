@@ -58,9 +58,16 @@ _alive: "weakref.WeakValueDictionary[int, Secret]" = weakref.WeakValueDictionary
 
 def redact(text: str) -> str:
     """Return `text` with the value of every secret alive in this process replaced by `<secret>`."""
-    for secret in list(_alive.values()):
-        value = secret.reveal()
+    values = {secret.reveal() for secret in list(_alive.values())}
+    # The longest first: of a value that begins with another one, no rest may stay.
+    for value in sorted(values, key=len, reverse=True):
         if len(value) >= _SHORTEST_REDACTED:
-            for form in (value, quote(value, safe="")):
+            for form in _forms(value):
                 text = text.replace(form, "<secret>")
     return text
+
+
+def _forms(value: str) -> tuple[str, ...]:
+    """Return a value as it stands, as in the query and as in the path of an address."""
+    in_query = quote(value, safe="", errors="surrogateescape")
+    return value, in_query, quote(value, errors="surrogateescape")

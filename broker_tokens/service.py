@@ -277,7 +277,7 @@ class TokenService:
         fingerprint = "" if token is None else token.fingerprint
         is_news = self._seen is not None and fingerprint != self._seen and not look.is_foreign
         if is_news and look.state.last_renewal is not None:
-            self._tell_stored(look.tokens, Way(look.state.last_renewal.what))
+            self._tell_stored(look.tokens, look.state.last_renewal.way)
         self._seen = fingerprint
 
     def _tell_stored(self, tokens: StoredTokens, way: Way) -> None:

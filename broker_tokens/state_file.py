@@ -10,7 +10,8 @@ from dateutil.parser import isoparse
 from broker_tokens.clock import IST
 from broker_tokens.durable_file import Replacement, read_bytes
 from broker_tokens.errors import StoreError
-from broker_tokens.model import Happening, State
+from broker_tokens.model import Failure, Renewal, State, Way
+from broker_tokens.secrets import redact
 
 FORMAT = 1
 
@@ -30,7 +31,7 @@ def load_state(path: str) -> State:
         raise
     try:
         return _from_json(json.loads(content))
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return State()
 
 
@@ -50,8 +51,8 @@ def _to_json(state: State) -> dict[str, Any]:
         "failures": state.failures,
         "retry_at": _text(state.retry_at),
         "told": _text(state.told),
-        "last_renewal": _happening_json(state.last_renewal),
-        "last_failure": _happening_json(state.last_failure),
+        "last_renewal": _renewal_json(state.last_renewal),
+        "last_failure": _failure_json(state.last_failure),
     }
 
 
@@ -65,8 +66,8 @@ def _from_json(saved: dict[str, Any]) -> State:
         failures=int(saved["failures"]),
         retry_at=_maybe(_instant, saved["retry_at"]),
         told=_maybe(_instant, saved["told"]),
-        last_renewal=_maybe(_happening, saved["last_renewal"]),
-        last_failure=_maybe(_happening, saved["last_failure"]),
+        last_renewal=_maybe(_renewal, saved["last_renewal"]),
+        last_failure=_maybe(_failure, saved["last_failure"]),
     )
 
 
@@ -85,9 +86,17 @@ def _instant(saved: str) -> datetime:
     return instant
 
 
-def _happening_json(happening: Happening | None) -> dict[str, str | None] | None:
-    return None if happening is None else {"at": _text(happening.at), "what": happening.what}
+def _renewal_json(renewal: Renewal | None) -> dict[str, str | None] | None:
+    return None if renewal is None else {"at": _text(renewal.at), "way": renewal.way.value}
 
 
-def _happening(saved: dict[str, str]) -> Happening:
-    return Happening(_instant(saved["at"]), saved["what"])
+def _renewal(saved: dict[str, str]) -> Renewal:
+    return Renewal(_instant(saved["at"]), Way(saved["way"]))
+
+
+def _failure_json(failure: Failure | None) -> dict[str, str | None] | None:
+    return None if failure is None else {"at": _text(failure.at), "what": redact(failure.what)}
+
+
+def _failure(saved: dict[str, str]) -> Failure:
+    return Failure(_instant(saved["at"]), saved["what"])

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from broker_tokens.clock import IST
-from broker_tokens.durable_file import Replacement, read_bytes, recover
+from broker_tokens.durable_file import Replacement, read_bytes, read_whole, recover
 from broker_tokens.env_text import EnvText
+from broker_tokens.errors import StoreError
 from broker_tokens.expiry import expiry_claim
 from broker_tokens.file_lock import DEFAULT_TIMEOUT, FileLock
 from broker_tokens.model import State, StoredTokens
@@ -48,6 +49,11 @@ class TokenStore:
         self._pause = pause
 
     @property
+    def given_path(self) -> str:
+        """The path as it was given, possibly a symbolic link."""
+        return self._given_path
+
+    @property
     def path(self) -> str:
         """The real path of the `.env`."""
         return os.path.realpath(self._given_path)
@@ -55,12 +61,13 @@ class TokenStore:
     @property
     def state_path(self) -> str:
         """The path of the saved state."""
-        return self.path + ".state.json"
+        return _state_path(self.path)
 
     def load(self) -> Snapshot:
         """Read the files afresh; raises StoreError."""
-        values = EnvText(read_bytes(self.path), self.path).values
-        state = load_state(self.state_path)
+        path = self.path
+        values = EnvText(read_whole(path), path).values
+        state = load_state(_state_path(path))
         return Snapshot(values, read_tokens(values, state), state)
 
     def service_lock(self) -> FileLock:
@@ -81,8 +88,11 @@ class TokenStore:
         )
         with lock:
             recover(path)
+            recover(_state_path(path))
             with Replacement(path) as replacement:
-                yield Writer(self, path, replacement)
+                # A store of the real path: a link that is switched meanwhile must not make us read
+                # one file and write another.
+                yield Writer(TokenStore(path), path, replacement)
 
 
 class Writer:
@@ -112,9 +122,17 @@ class Writer:
         """Write keys of the `.env` in one replace, and the state; raises StoreError.
 
         The state goes first, so that no reader meets a token of ours that it takes for another's.
+        If it cannot be saved the tokens are still saved, and then the error is raised: of a token
+        the state does not know, the life can be found out; a lost one is gone for good.
         """
-        self.save_state(state, durable=False)
-        self._replacement.commit(self._text().with_values(updates))
+        content = self._text().with_values(updates)
+        try:
+            self.save_state(state, durable=False)
+        except StoreError:
+            self._replacement.commit(content)
+            self.save_state(state, durable=False)  # the reserve of the tokens' file is free now
+        else:
+            self._replacement.commit(content)
 
     def save_state(self, state: State, *, durable: bool = True) -> None:
         """Write the state alone; raises StoreError."""
@@ -122,6 +140,10 @@ class Writer:
 
     def _text(self) -> EnvText:
         return EnvText(read_bytes(self._path), self._path)
+
+
+def _state_path(path: str) -> str:
+    return path + ".state.json"
 
 
 def read_tokens(values: Mapping[str, str], state: State) -> StoredTokens:

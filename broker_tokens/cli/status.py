@@ -42,7 +42,7 @@ def as_text(look: Look) -> str:
     lines.append(f"refresh token: {'stored' if look.tokens.refresh_token else 'none'}")
     renewal, failure = look.state.last_renewal, look.state.last_failure
     if renewal is not None:
-        lines.append(f"last renewal:  {format_ist(renewal.at)} ({renewal.what})")
+        lines.append(f"last renewal:  {format_ist(renewal.at)} ({renewal.way})")
     if failure is not None:
         lines.append(f"last failure:  {format_ist(failure.at)}: {failure.what}")
     step = next_step(look)
@@ -65,7 +65,7 @@ def as_json(look: Look) -> str:
             "expires_at": None if expires_at is None else expires_at.astimezone(IST).isoformat(),
             "expires_in_seconds": left,
             "last_renewal": renewal
-            and {"at": renewal.at.astimezone(IST).isoformat(), "way": renewal.what},
+            and {"at": renewal.at.astimezone(IST).isoformat(), "way": renewal.way},
             "next_step": {"what": step.what, "at": step.at.astimezone(IST).isoformat()},
             "last_failure": failure
             and {"at": failure.at.astimezone(IST).isoformat(), "what": failure.what},

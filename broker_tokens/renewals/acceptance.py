@@ -8,7 +8,7 @@ from broker_tokens.clock import IST, format_ist
 from broker_tokens.errors import TokenRejected
 from broker_tokens.expiry import SAME_END, next_cut, subject_claim
 from broker_tokens.look import Look
-from broker_tokens.model import Happening, State, TokenReply, Way
+from broker_tokens.model import Renewal, State, TokenReply, Way
 from broker_tokens.store import (
     ACCESS_TOKEN,
     EXPIRES_AT,
@@ -96,5 +96,5 @@ def after_success(look: Look, way: Way, expires_at: datetime) -> State:
         failures=0,
         retry_at=None,
         told=None if expires_at >= session.closes else look.state.told,
-        last_renewal=Happening(look.now, way.value),
+        last_renewal=Renewal(look.now, way),
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from broker_tokens.brokers import UselessReply
 from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenError, TokenRejected
 from broker_tokens.look import Look
-from broker_tokens.model import Happening, State
+from broker_tokens.model import Failure, State
 from broker_tokens.policy import LONGEST_RETRY_AFTER, retry_delay
 from broker_tokens.secrets import Secret
 from broker_tokens.store import REFRESH_TOKEN, Writer
@@ -22,7 +22,7 @@ def record(
     A useless reply that carries a rotated refresh token has that one saved: the old one is dead.
     """
     state = replace(
-        after_failure(look, error, jitter, spent), last_failure=Happening(look.now, str(error))
+        after_failure(look, error, jitter, spent), last_failure=Failure(look.now, str(error))
     )
     rotated = error.refresh_token if isinstance(error, UselessReply) else None
     if rotated is not None:

@@ -10,7 +10,7 @@ from support.house import ist
 from broker_tokens.errors import ConfigurationError
 from broker_tokens.forecast import NextStep, next_step, renewal_sentence
 from broker_tokens.look import Look, take_look
-from broker_tokens.model import Happening, State, StoredTokens, Way
+from broker_tokens.model import Renewal, State, StoredTokens, Way
 from broker_tokens.policy import FindOut, Life, RenewSilently, TellPerson, Wait, decide
 from broker_tokens.secrets import Secret
 from broker_tokens.settings import load_settings
@@ -151,7 +151,7 @@ def test_the_situation_carries_what_was_saved():
         failures=4,
         retry_at=at[0] + timedelta(minutes=5),
         told=at[1],
-        last_renewal=Happening(at[2], Way.REFRESH_GRANT.value),
+        last_renewal=Renewal(at[2], Way.REFRESH_GRANT),
     )
 
     look = look_at(state=state, UPSTOX_REFRESH_TIME="04:05", UPSTOX_SESSION="09:00-23:55")

@@ -1,0 +1,57 @@
+"""Who may do what with a new file: the mode, owner and ACL of the one it stands in for."""
+
+import os
+import stat
+from contextlib import suppress
+
+
+def make_private(descriptor: int) -> None:
+    """Give a file just made the mode 0600, which an odd umask may have narrowed to nothing."""
+    if hasattr(os, "fchmod"):
+        os.fchmod(descriptor, 0o600)
+
+
+def copy_metadata(path: str, descriptor: int) -> bool:
+    """Give the new file the old one's owner, mode and ACL; return whether all of it was allowed."""
+    if os.name == "nt":  # pragma: no cover -- Windows: ACLs are inherited from the folder
+        return True
+    old, new = os.stat(path), os.fstat(descriptor)
+    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+        try:
+            os.fchown(descriptor, old.st_uid, old.st_gid)
+        except OSError:
+            return False
+    is_alike = _copy_extended_attributes(path, descriptor)
+    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))  # after the ACL, whose mask it also sets
+    return is_alike
+
+
+def give_to_owner_of(path: str, descriptor: int) -> None:
+    """Let a service run by root share a new file with the trader's account, which owns `path`."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        owner = os.stat(path)
+        with suppress(OSError):  # a container's root may give nothing away
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+def _copy_extended_attributes(path: str, descriptor: int) -> bool:
+    """Copy ACL and attributes, which may grant a strategy's account access; return if all could be.
+
+    Labels that only the system sets (`security.`, `trusted.`) are its own business.
+    """
+    if not hasattr(os, "listxattr"):  # pragma: no cover -- macOS
+        return True
+    try:
+        old, new = os.listxattr(path), os.listxattr(descriptor)
+    except OSError:
+        return True  # a file system without them
+    is_alike = True
+    for name in {*old, *new}:
+        try:
+            if name in old:
+                os.setxattr(descriptor, name, os.getxattr(path, name))
+            else:  # an ACL inherited from the folder, which the old file did not have
+                os.removexattr(descriptor, name)
+        except OSError:
+            is_alike = is_alike and name.startswith(("security.", "trusted."))
+    return is_alike
