@@ -26,7 +26,8 @@ def exit_code(look: Look) -> int:
         return EXIT_OK
     if look.state.has_refused(look.settings.credentials_fingerprint):
         return EXIT_CONFIGURATION
-    return EXIT_TEMPORARY if look.situation.is_silent or look.is_backing_off else EXIT_PERSON
+    time_helps = look.situation.is_silent or look.is_backing_off
+    return EXIT_TEMPORARY if time_helps or look.situation.life is Life.UNKNOWN else EXIT_PERSON
 
 
 def as_text(look: Look) -> str:

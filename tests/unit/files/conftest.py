@@ -57,6 +57,8 @@ class Ending:
 def start(body: str, *args, as_nobody=False, wrapper=(), **options) -> subprocess.Popen:
     """Start a script that has the modules under test at hand; `sys.argv[1:]` are `args`."""
     environ = {**os.environ, "TEST_AS_NOBODY": "1" if as_nobody else ""}
+    # What is killed or has no disk left cannot write its coverage either.
+    environ.pop("COVERAGE_PROCESS_CONFIG", None)
     command = [*wrapper, sys.executable, "-c", _PRELUDE + body, *map(str, args)]
     options.setdefault("stdout", subprocess.PIPE)
     return subprocess.Popen(command, env=environ, text=True, **options)
