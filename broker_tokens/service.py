@@ -149,7 +149,10 @@ class TokenService:
         look = self.look()
         look.broker.check_life(token)
         user_id = look.broker.user_id(token)
-        reply = TokenReply(token, expiry_claim(token) or next_cut(look.now), user_id)
+        claim = expiry_claim(token)
+        # The broker is the judge: it has just called the token alive, whatever its claims say.
+        expires_at = claim if claim is not None and claim > look.now else next_cut(look.now)
+        reply = TokenReply(token, expires_at, user_id)
         with self._store.writing() as writer:
             tokens = self._accept(writer, reply, Way.PASTE)
         self._tell_stored(tokens, Way.PASTE)

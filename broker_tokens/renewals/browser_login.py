@@ -34,11 +34,11 @@ class RedirectCatcher:
         self._state = state
         self._code: Secret | None = None
         self._refusal: TokenRejected | None = None
-        self._caught = Waker()
         self._guard = threading.Lock()
         self._finished = threading.Event()
         self._page = ""
         self._servers = _bind(parts.hostname or "", parts.port or 80, self)
+        self._caught = Waker()  # last, as nothing would close it if the address cannot be bound
 
     def __enter__(self) -> Self:
         for server in self._servers:
