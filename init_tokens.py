@@ -2,7 +2,15 @@
 
 import sys
 
-from broker_tokens.cli.init import main
+from broker_tokens.cli.output import guarded
+
+
+def main() -> int:
+    """Run the login; packages are loaded here, so that a missing one is said in words."""
+    from broker_tokens.cli.init import main as run
+
+    return run()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main))

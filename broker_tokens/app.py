@@ -4,10 +4,11 @@ import os
 from collections.abc import Iterable, Mapping
 from datetime import time
 
+from broker_tokens.announcer import Observer
 from broker_tokens.brokers import Broker
 from broker_tokens.brokers.upstox import Upstox
 from broker_tokens.clock import Clock, system_clock
-from broker_tokens.service import Observer, TokenService
+from broker_tokens.service import TokenService
 from broker_tokens.settings import Settings, load_settings
 from broker_tokens.store import TokenStore
 from broker_tokens.transport import HttpTransport, Transport

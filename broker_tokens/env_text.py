@@ -49,6 +49,11 @@ class EnvText:
         """Every key with its value; of duplicates the last counts, as for all readers."""
         return {b.key: b.value or "" for b in self._bindings if b.key is not None}
 
+    @property
+    def broken_lines(self) -> tuple[int, ...]:
+        """The lines at which the parser could make nothing of the text."""
+        return tuple(_first_line(b) for b in self._bindings if b.error)
+
     def with_values(self, updates: Mapping[str, str]) -> bytes:
         """Return the content with these keys set: in their lines, or in new ones at the end.
 
@@ -127,8 +132,9 @@ def _parse(text: str) -> "list[Binding]":
     bindings = list(parse_stream(StringIO("\ufeff" + text, newline="")))
     if "".join(b.original.string for b in bindings) != text:
         raise StoreError(
-            "This release of python-dotenv splits the .env differently from what we know.",
-            "Install python-dotenv 1.2.4.",
+            "The python-dotenv of this Python is too old, or of another kind than we know.",
+            "Activate the virtual environment (. .venv/bin/activate), or: pip install -r"
+            " requirements.txt",
         )
     return bindings
 

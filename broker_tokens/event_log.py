@@ -20,7 +20,7 @@ _WAYS = {
     Way.PHONE_APPROVAL: "approved on the phone",
     Way.BROWSER_LOGIN: "logged in",
     Way.PASTE: "pasted by hand",
-    Way.FOUND: "found in .env, put there by someone else",
+    Way.FOUND: "found in .env",
 }
 
 

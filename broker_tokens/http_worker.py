@@ -246,7 +246,7 @@ def explain(error: Exception, url: str, *, sent: bool) -> TokenError:
 
 
 def _network_trouble(reasons: list[BaseException], host: str) -> tuple[str, str]:
-    again = "It is tried again later by itself; check this machine's network if it stays so."
+    again = "Check the network and try again; a running service does so by itself."
     if _is_any(reasons, requests.exceptions.ProxyError):
         return (
             f"The proxy on the way to {host} fails.",

@@ -1,11 +1,12 @@
 """One look at everything: what the files say, what is configured, and what follows for the plan."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from broker_tokens.brokers import Broker
-from broker_tokens.errors import TokenError
+from broker_tokens.clock import format_duration
+from broker_tokens.errors import ConfigurationError, LoginRequired, TemporaryFailure, TokenError
 from broker_tokens.expiry import expiry_claim, next_cut
 from broker_tokens.model import State, StoredTokens, Way
 from broker_tokens.policy import (
@@ -67,10 +68,31 @@ class Look:
         except TokenError:
             return ""
 
+    def no_token(self, min_valid: timedelta = timedelta(0)) -> TokenError:
+        """Return the error for a caller who wants a token of `min_valid` and cannot have one."""
+        if self.situation.is_live(self.now) and self.tokens.expires_at is not None:
+            left = self.tokens.expires_at - self.now
+            return TemporaryFailure(
+                f"The token lives for another {format_duration(left)}, and"
+                f" {format_duration(min_valid)} were asked for.",
+                "Every Upstox token ends at 03:30 IST; ask again after 03:31.",
+                retry_after=left,
+            )
+        failure = self.state.last_failure
+        return LoginRequired(
+            "Token is expired or invalid: no live access token is stored, and only a person can"
+            f" get one.{f' (Last failure: {failure.what})' if failure else ''}",
+            "Log in: python init_tokens.py",
+            login_url=self.login_url,
+        )
+
 
 def take_look(snapshot: Snapshot, configure: Configure, now: datetime) -> Look:
     """Put files, settings and time (aware) together; raises ConfigurationError."""
-    settings, broker = configure(snapshot.values)
+    try:
+        settings, broker = configure(snapshot.values)
+    except ConfigurationError as error:
+        raise _with_broken_lines(error, snapshot.broken_lines) from None
     return Look(
         now=now,
         tokens=snapshot.tokens,
@@ -80,6 +102,15 @@ def take_look(snapshot: Snapshot, configure: Configure, now: datetime) -> Look:
         situation=_situation(snapshot, settings, now),
         rules=Rules(settings.refresh_time, settings.approval_time, settings.hours),
     )
+
+
+def _with_broken_lines(error: ConfigurationError, lines: Sequence[int]) -> ConfigurationError:
+    """Return the error with what may be its reason: a key in a broken line seems to be missing."""
+    if not lines:
+        return error
+    where = ", ".join(map(str, lines))
+    advice = f"Line {where} of it cannot be read: is a quotation mark never closed? {error.advice}"
+    return ConfigurationError(error.cause, advice)
 
 
 def _situation(snapshot: Snapshot, settings: Settings, now: datetime) -> Situation:

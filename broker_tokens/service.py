@@ -3,16 +3,15 @@
 Whatever brings a token (grant, login, paste) ends in `_accept`, under the lock of the `.env`.
 """
 
-import logging
 import random
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from broker_tokens.clock import Clock, format_duration, format_ist
+from broker_tokens.announcer import Announcer, Observer
+from broker_tokens.clock import Clock, format_ist
 from broker_tokens.errors import (
-    LoginRequired,
     StoreError,
     TemporaryFailure,
     TokenError,
@@ -21,23 +20,27 @@ from broker_tokens.errors import (
 from broker_tokens.expiry import expiry_claim, next_cut
 from broker_tokens.look import Configure, Look, take_look
 from broker_tokens.model import (
-    Event,
     PersonNeeded,
     RenewalFailed,
     StoredTokens,
     TokenDied,
     TokenReply,
-    TokenStored,
     Way,
 )
 from broker_tokens.policy import Decision, FindOut, Life, RenewSilently, TellPerson, Wait
 from broker_tokens.renewals import acceptance, adoption, code_exchange, refresh_grant, setbacks
 from broker_tokens.secrets import Secret
-from broker_tokens.store import ACCESS_TOKEN, EXPIRES_AT, REFRESH_TOKEN, TokenStore, Writer
+from broker_tokens.store import (
+    ACCESS_TOKEN,
+    EXPIRES_AT,
+    EXTENDED_TOKEN,
+    REFRESH_TOKEN,
+    TokenStore,
+    Writer,
+)
 
-log = logging.getLogger(__name__)
-
-Observer = Callable[[Event], None]
+# What ends with a logout, as far as the `.env` goes.
+_ALL_TOKENS = (ACCESS_TOKEN, EXPIRES_AT, REFRESH_TOKEN, EXTENDED_TOKEN)
 
 # One tick can adopt, fail to renew, and tell the person; the next one does what is left.
 _STEPS_PER_TICK = 4
@@ -69,11 +72,9 @@ class TokenService:
         self._store = store
         self._configure = configure
         self._clock = clock
-        self._observers = tuple(observers)
+        self._announcer = Announcer(observers)
         self._jitter = jitter
         self._unsaved: tuple[StoredTokens, TokenReply] | None = None
-        # The fingerprint that the last tick found; None before the first.
-        self._seen: str | None = None
 
     def look(self) -> Look:
         """Look at the files without a lock; raises StoreError or ConfigurationError."""
@@ -89,7 +90,7 @@ class TokenService:
         failed: Decision | None = None
         for _ in range(_STEPS_PER_TICK):
             look = self.look()
-            self._notice_other_writers(look)
+            self._announcer.notice(look)
             decision = self._decision(look)
             if isinstance(decision, Wait):
                 return Outcome(look, decision.until, error)
@@ -125,7 +126,7 @@ class TokenService:
         look = self.look()
         token = look.tokens.access_token
         if token is None or not look.tokens.is_live(look.now, min_valid):
-            raise _no_token(look, min_valid)
+            raise look.no_token(min_valid)
         return token
 
     def exchange_code(self, code: Secret) -> StoredTokens:
@@ -137,7 +138,7 @@ class TokenService:
         with self._store.writing() as writer:
             reply = code_exchange.exchange(writer, self._look(writer), code)
             tokens = self._accept(writer, reply, Way.BROWSER_LOGIN)
-        self._tell_stored(tokens, Way.BROWSER_LOGIN)
+        self._announcer.tell_stored(self._clock(), tokens, Way.BROWSER_LOGIN)
         return tokens
 
     def accept_pasted(self, token: Secret) -> StoredTokens:
@@ -155,21 +156,47 @@ class TokenService:
         reply = TokenReply(token, expires_at, user_id)
         with self._store.writing() as writer:
             tokens = self._accept(writer, reply, Way.PASTE)
-        self._tell_stored(tokens, Way.PASTE)
+        self._announcer.tell_stored(self._clock(), tokens, Way.PASTE)
         return tokens
+
+    def confirm(self) -> float:
+        """Ask the broker whether the stored token works; return the NIFTY 50's price in rupees.
+
+        Raises LoginRequired without a token. A refusal is raised as TokenRejected and kept, so that
+        no strategy is handed the token any more, and the next tick looks for another.
+        """
+        look = self.look()
+        token = look.tokens.access_token
+        if token is None:
+            raise look.no_token()
+        try:
+            return look.broker.last_price(token)
+        except TokenRejected as error:
+            with self._store.writing() as writer:
+                again = self._look(writer)
+                if again.tokens.access_token == token:  # else somebody has replaced it meanwhile
+                    setbacks.record_death(writer, again, error, self._jitter, token)
+            self._announcer.tell(TokenDied(look.now, token.fingerprint))
+            raise
+
+    def check_writable(self) -> None:
+        """Raise StoreError if a new token could not be stored; nothing is changed."""
+        with self._store.writing() as writer:
+            writer.prove_writable()
 
     def log_out(self) -> None:
         """End the stored token at the broker and empty the tokens in `.env`; raises TokenError.
 
-        The refresh token goes too: with it, a running service would be back in a minute.
+        The refresh token goes too: with it, a running service would be back in a minute. An
+        extended token lives on at the broker, which offers no way to end it.
         """
         with self._store.writing() as writer:
             look = self._look(writer)
             if look.tokens.access_token is not None:
                 look.broker.log_out(look.tokens.access_token)
-            writer.save_tokens(
-                dict.fromkeys((ACCESS_TOKEN, EXPIRES_AT, REFRESH_TOKEN), ""), look.state
-            )
+            stored = writer.load().values
+            emptied = {key: "" for key in _ALL_TOKENS if key in stored}
+            writer.save_tokens(emptied, look.state)
 
     def _look(self, writer: Writer) -> Look:
         return take_look(writer.load(), self._configure, self._clock())
@@ -205,7 +232,7 @@ class TokenService:
                 self._unsaved = (look.tokens, reply)
                 raise
         self._unsaved = None
-        self._tell_stored(tokens, Way.REFRESH_GRANT)
+        self._announcer.tell_stored(self._clock(), tokens, Way.REFRESH_GRANT)
         return tokens
 
     def _unsaved_reply(self, look: Look) -> TokenReply | None:
@@ -249,9 +276,9 @@ class TokenService:
             else:
                 refusal = None
         if refusal is not None:
-            self._tell(TokenDied(look.now, token.fingerprint))
+            self._announcer.tell(TokenDied(look.now, token.fingerprint))
             raise refusal
-        self._tell_stored(tokens, Way.FOUND)
+        self._announcer.tell_stored(self._clock(), tokens, Way.FOUND)
 
     def _accept(self, writer: Writer, reply: TokenReply, way: Way) -> StoredTokens:
         """Write a new token, its expiry, refresh token and account in one replace.
@@ -272,52 +299,10 @@ class TokenService:
                 return
             writer.save_state(replace(look.state, told=decision.due_at))
         opens = decision.session.opens
-        self._tell(PersonNeeded(look.now, decision.stage, opens, look.login_url))
-
-    def _notice_other_writers(self, look: Look) -> None:
-        """Tell of a token that another process of ours has stored since the last tick."""
-        token = look.tokens.access_token
-        fingerprint = "" if token is None else token.fingerprint
-        is_news = self._seen is not None and fingerprint != self._seen and not look.is_foreign
-        if is_news and look.state.last_renewal is not None:
-            self._tell_stored(look.tokens, look.state.last_renewal.way)
-        self._seen = fingerprint
-
-    def _tell_stored(self, tokens: StoredTokens, way: Way) -> None:
-        now = self._clock()
-        token, expires_at = tokens.access_token, tokens.expires_at
-        if token is not None and expires_at is not None and tokens.is_live(now):
-            self._seen = token.fingerprint
-            self._tell(TokenStored(now, way, expires_at, token.fingerprint))
+        self._announcer.tell(PersonNeeded(look.now, decision.stage, opens, look.login_url))
 
     def _tell_failure(self, failure: TokenError) -> None:
         retry_at = None
         if isinstance(failure, TemporaryFailure):
             retry_at = self.look().state.retry_at
-        self._tell(RenewalFailed(self._clock(), str(failure), retry_at))
-
-    def _tell(self, event: Event) -> None:
-        """Tell every observer; one that fails is logged and never disturbs a renewal."""
-        for observer in self._observers:
-            try:
-                observer(event)
-            except Exception:  # an observer is somebody else's code
-                log.exception("A notice could not be given.")
-
-
-def _no_token(look: Look, min_valid: timedelta) -> TokenError:
-    if look.situation.is_live(look.now) and look.tokens.expires_at is not None:
-        left = look.tokens.expires_at - look.now
-        return TemporaryFailure(
-            f"The token lives for another {format_duration(left)}, and"
-            f" {format_duration(min_valid)} were asked for.",
-            "Every Upstox token ends at 03:30 IST; ask again after 03:31.",
-            retry_after=left,
-        )
-    failure = look.state.last_failure
-    return LoginRequired(
-        "Token is expired or invalid: no live access token is stored, and only a person can get"
-        f" one.{f' (Last failure: {failure.what})' if failure else ''}",
-        "Log in: python init_tokens.py",
-        login_url=look.login_url,
-    )
+        self._announcer.tell(RenewalFailed(self._clock(), str(failure), retry_at))

@@ -72,7 +72,8 @@ def find_env_file(
     """
     named = argument or environ.get("UPSTOX_ENV_FILE", "").strip()
     if named:
-        places = [folder / os.path.expanduser(named)]  # a ~name that nobody has stays as it is
+        place = folder / os.path.expanduser(named)  # a ~name that nobody has stays as it is
+        places = [place / ".env" if os.path.isdir(place) else place]
     else:
         places = [place / ".env" for place in (folder, *folder.parents, module_folder)]
     for place in places:
@@ -81,7 +82,8 @@ def find_env_file(
     looked = ", ".join(str(place) for place in dict.fromkeys(places))
     raise ConfigurationError(
         f"No .env file was found; looked at: {looked}.",
-        "Copy .env.example to .env and fill in the client ID and secret of your Upstox app.",
+        "Name yours with --env-file or UPSTOX_ENV_FILE; or copy .env.example to .env and fill in"
+        " the client ID and secret of your Upstox app.",
     )
 
 
@@ -147,7 +149,7 @@ class _Reader:
         try:
             return parse(value)
         except ValueError as error:
-            self._problems.append(f"{key}: {error}")
+            self._problems.append(f"{key}{self._origin(key)}: {error}")
             return parse(default)
 
     def first_of(self, keys: tuple[str, ...], parse: Callable[[str], str]) -> str | None:
@@ -176,6 +178,10 @@ class _Reader:
 
     def _look_up(self, key: str) -> str:
         return self._environ.get(key, "").strip() or self._values.get(key, "").strip()
+
+    def _origin(self, key: str) -> str:
+        is_in_file = self._is_in_file_only(key)
+        return "" if is_in_file else " (of the environment, which outranks the file)"
 
     def _is_in_file_only(self, key: str) -> bool:
         return not self._environ.get(key, "").strip()

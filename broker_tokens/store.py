@@ -31,6 +31,7 @@ class Snapshot:
     values: Mapping[str, str]
     tokens: StoredTokens
     state: State
+    broken_lines: tuple[int, ...] = ()
 
 
 class TokenStore:
@@ -66,9 +67,10 @@ class TokenStore:
     def load(self) -> Snapshot:
         """Read the files afresh; raises StoreError."""
         path = self.path
-        values = EnvText(read_whole(path), path).values
+        text = EnvText(read_whole(path), path)
+        values = text.values
         state = load_state(_state_path(path))
-        return Snapshot(values, read_tokens(values, state), state)
+        return Snapshot(values, read_tokens(values, state), state, text.broken_lines)
 
     def service_lock(self) -> FileLock:
         """Return the lock that a running service holds for all its life."""

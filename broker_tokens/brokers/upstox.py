@@ -96,9 +96,7 @@ class Upstox:
                 price = _number(each.get("last_price"))
                 if price is not None:
                     return price
-        raise TemporaryFailure(
-            "Upstox's reply holds no price of the NIFTY 50.", "It is tried again later by itself."
-        )
+        raise TemporaryFailure("Upstox's reply holds no price of the NIFTY 50.", "Try again later.")
 
     def user_id(self, token: Secret) -> str:
         """Return the account's id: from the profile, or the JWT where the profile is gated."""
@@ -111,9 +109,7 @@ class Upstox:
             return claimed
         found = _user_id(data.get("user_id")) if isinstance(data, dict) else None
         if found is None:
-            raise TemporaryFailure(
-                "Upstox's profile reply names no user.", "It is tried again later by itself."
-            )
+            raise TemporaryFailure("Upstox's profile reply names no user.", "Try again later.")
         return found
 
     def log_out(self, token: Secret) -> None:

@@ -75,7 +75,7 @@ _STANDARD_REFUSALS = {
 
 _LOG_IN = "Log in again: python init_tokens.py"
 _NEW_LOGIN = "Start the login again from its first step: python init_tokens.py"
-_LATER = "It is tried again later by itself."
+_LATER = "Try again later; a running service does so by itself."
 
 
 def error_for(call: Call, reply: Reply, now: datetime) -> TokenError | None:
@@ -235,7 +235,7 @@ def _not_json(reply: Reply) -> TokenError:
     what = "an empty reply" if not reply.body.strip() else "a reply that is not JSON"
     return TemporaryFailure(
         f"Upstox sent {what} (HTTP {reply.status}).",
-        "Check UPSTOX_API_URL and any proxy in between; it is tried again later by itself.",
+        "Check UPSTOX_API_URL and any proxy in between, and try again later.",
     )
 
 
@@ -255,7 +255,7 @@ def _is_cloudflare(reply: Reply, body: dict[str, Any] | None) -> bool:
 def _rate_limited(reply: Reply, now: datetime) -> TemporaryFailure:
     return TemporaryFailure(
         "Upstox's rate limit is reached (429 Too Many Requests).",
-        "Look for another program that uses this app's key; it is tried again later by itself.",
+        "Look for another program that uses this app's key, and try again later.",
         retry_after=_retry_after(reply, now),
     )
 

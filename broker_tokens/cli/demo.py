@@ -123,6 +123,7 @@ class _Story:
         manager = UpstoxTokenManager(self.env_file, environ={}, clock=self._clock)
         strategy = _Strategy(manager, self.broker)
         self._log_in(manager)
+        self._say(f"{_WAYS[Way.BROWSER_LOGIN]} for the first time, the service starts")
         service = build_service(
             str(self.env_file), environ={}, clock=self._clock, observers=[self._tell]
         )
@@ -156,9 +157,6 @@ class _Story:
             manager.get_authorization_url("demo"), allow_redirects=False, timeout=10
         )
         manager.get_access_token_from_code(reply.headers["Location"])
-        expires_at = manager.token_expiry
-        assert expires_at is not None  # noqa: S101 -- just stored
-        self._say(f"{_WAYS[Way.BROWSER_LOGIN]}; lives until {format_ist(expires_at)}")
 
     def _tell(self, event: Event) -> None:
         match event:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from broker_tokens.app import build_service
 from broker_tokens.cli.output import answer, guarded, open_to_others, say
 from broker_tokens.clock import format_duration, format_ist
-from broker_tokens.errors import EXIT_OK, LoginRequired, TemporaryFailure, TokenError
+from broker_tokens.errors import EXIT_OK, EXIT_USAGE, LoginRequired, TemporaryFailure, TokenError
 from broker_tokens.forecast import renewal_sentence
 from broker_tokens.look import Look
 from broker_tokens.renewals.browser_login import LOGIN_LIMIT, RedirectCatcher, can_catch
@@ -49,14 +49,21 @@ def parser(program: str = "init_tokens.py") -> argparse.ArgumentParser:
         help="take a ready access token, from the keyboard or a pipe",
     )
     made.add_argument("--env-file", metavar="F", help="the .env (default: the nearest one)")
+    made.add_argument("unexpected", nargs="*", help=argparse.SUPPRESS)
     return made
 
 
 def run(options: argparse.Namespace) -> int:
     """Do what the parsed `options` say."""
+    if options.unexpected:
+        # Not argparse's own error, which would repeat what may be a token or a code.
+        say("A token or code is not given on the command line, where others can see it.")
+        say("Start without it, and paste it when asked.")
+        return EXIT_USAGE
     env_path = locate(options.env_file)
     service = build_service(env_path, need_credentials=not options.paste_token)
     service.look()  # a wrong setting shows before anyone logs in
+    service.check_writable()
     if options.paste_token:
         say("Paste the access token and press Enter:")
         service.accept_pasted(_read_token())
@@ -116,6 +123,11 @@ def _read_token() -> Secret:
     """Return the pasted token; `access_token=...` and `Bearer ...` are taken for what is meant."""
     line = _read_line().removeprefix("access_token=").removeprefix("Bearer ").strip("'\" ")
     token = Secret(line)
+    if "://" in line:
+        raise LoginRequired(
+            "What was pasted is an address, not an access token.",
+            "Paste it without --paste-token: python init_tokens.py --no-browser",
+        )
     if not token.is_well_formed:
         raise LoginRequired(
             "What was pasted is no access token: it has blanks or is empty.",

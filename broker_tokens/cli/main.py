@@ -9,7 +9,7 @@ from broker_tokens.app import build_service
 from broker_tokens.cli import init, status
 from broker_tokens.cli.output import answer, guarded, say
 from broker_tokens.clock import format_ist
-from broker_tokens.errors import EXIT_OK, EXIT_TEMPORARY, LoginRequired, TokenError
+from broker_tokens.errors import EXIT_OK, EXIT_TEMPORARY, TokenError
 from broker_tokens.service import TokenService
 from broker_tokens.settings import locate
 
@@ -117,18 +117,13 @@ def _renew(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    look = _service(options).look()
-    token = look.tokens.access_token
-    if token is None:
-        raise LoginRequired(
-            "Token is expired or invalid: no access token is stored, or Upstox has refused it.",
-            "Log in: python init_tokens.py",
-            login_url=look.login_url,
-        )
-    price = look.broker.last_price(token)
+    service = _service(options)
+    price = service.confirm()
     answer(f"Token is valid and working! NIFTY 50: {price:,.2f}")
+    look = service.look()
+    assert look.tokens.access_token is not None  # noqa: S101 -- confirm() found it
     try:
-        answer(f"Account: {look.broker.user_id(token)}")
+        answer(f"Account: {look.broker.user_id(look.tokens.access_token)}")
     except TokenError as error:
         say(f"The profile gave no answer: {error.cause}")
         return error.exit_code if error.exit_code == EXIT_TEMPORARY else EXIT_OK
@@ -137,7 +132,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _logout(options: argparse.Namespace) -> int:
     _service(options).log_out()
-    answer("Logged out; access_token and UPSTOX_REFRESH_TOKEN in .env are empty.")
+    answer("Logged out; the tokens in .env are empty.")
     return EXIT_OK
 
 

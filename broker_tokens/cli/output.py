@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import TextIO
 
-from broker_tokens.errors import EXIT_DEFECT, LoginRequired, TokenError
+from broker_tokens.errors import EXIT_CONFIGURATION, EXIT_DEFECT, LoginRequired, TokenError
 from broker_tokens.secrets import redact
 from broker_tokens.waker import Stopping
 
@@ -42,6 +42,10 @@ def guarded(command: Callable[[], int]) -> int:
     except (KeyboardInterrupt, Stopping):
         say("Stopped.")
         return _EXIT_INTERRUPTED
+    except ModuleNotFoundError as error:
+        say(f"The package {error.name} is not installed for {sys.executable}.")
+        say("Activate the virtual environment (. .venv/bin/activate), or: pip install .")
+        return EXIT_CONFIGURATION
     except BrokenPipeError:
         sys.stderr.close()
         return EXIT_DEFECT

@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--once", action="store_true", help="do what is due now, then exit")
     made.add_argument(
-        "--force", action="store_true", help="with --once: renew now, whatever is due"
+        "--force", action="store_true", help="renew once, now, whatever is due, and exit"
     )
     made.add_argument("--env-file", metavar="F", help="the .env (default: the nearest one)")
     made.add_argument(
@@ -80,6 +80,17 @@ def _run(options: argparse.Namespace) -> int:
     env_path = locate(options.env_file)
     log_file = options.log_file or os.path.join(os.path.dirname(env_path), logs.LOG_FILE)
     logs.set_up(log_file, verbose=options.verbose, quiet=options.once)
+    try:
+        return _serve(options, env_path)
+    except TokenError as error:
+        # The log has it too: cron and Task Scheduler throw away what is printed.
+        log.error("%s", error)
+        if options.once or options.force:
+            raise
+        return error.exit_code
+
+
+def _serve(options: argparse.Namespace, env_path: str) -> int:
     with closing(Waker()) as waker:
         service = build_service(
             env_path,

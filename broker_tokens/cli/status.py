@@ -24,7 +24,8 @@ def exit_code(look: Look) -> int:
     """Return 0 while a token is live, else the code of what stands in the way."""
     if look.situation.is_live(look.now):
         return EXIT_OK
-    if look.state.has_refused(look.settings.credentials_fingerprint):
+    is_refused = look.state.has_refused(look.settings.credentials_fingerprint)
+    if is_refused or not look.settings.has_credentials:
         return EXIT_CONFIGURATION
     time_helps = look.situation.is_silent or look.is_backing_off
     return EXIT_TEMPORARY if time_helps or look.situation.life is Life.UNKNOWN else EXIT_PERSON
@@ -41,6 +42,8 @@ def as_text(look: Look) -> str:
     if look.tokens.access_token is not None:
         lines.append(f"fingerprint:   {look.tokens.access_token.fingerprint}")
     lines.append(f"refresh token: {'stored' if look.tokens.refresh_token else 'none'}")
+    if not look.settings.has_credentials:
+        lines.append("configuration: Client ID/Secret not found, so nobody can log in or renew")
     renewal, failure = look.state.last_renewal, look.state.last_failure
     if renewal is not None:
         lines.append(f"last renewal:  {format_ist(renewal.at)} ({renewal.way})")

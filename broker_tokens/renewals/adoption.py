@@ -8,7 +8,7 @@ from broker_tokens.expiry import expiry_claim, next_cut
 from broker_tokens.look import Look
 from broker_tokens.model import StoredTokens, Way
 from broker_tokens.renewals.acceptance import after_success
-from broker_tokens.renewals.setbacks import Jitter, record
+from broker_tokens.renewals.setbacks import Jitter, record, record_death
 from broker_tokens.secrets import Secret
 from broker_tokens.store import EXPIRES_AT, Writer, format_expiry
 
@@ -30,9 +30,7 @@ def _ask_broker(writer: Writer, look: Look, token: Secret, jitter: Jitter) -> da
     try:
         look.broker.check_life(token)
     except TokenRejected as error:
-        record(writer, look, error, jitter, spent=token)
-        # A change of `.env` too, so that readers who cached the token look again.
-        writer.save_tokens({EXPIRES_AT: format_expiry(look.now)}, writer.load().state)
+        record_death(writer, look, error, jitter, token)
         raise
     except TokenError as error:
         record(writer, look, error, jitter)

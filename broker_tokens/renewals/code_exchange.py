@@ -33,7 +33,10 @@ def exchange(writer: Writer, look: Look, code: Secret) -> TokenReply:
     except TemporaryFailure as error:
         if not error.request_sent:
             writer.save_state(look.state)
-            raise
+            advice = (
+                "The code was not sent: start again and paste it, alone, within a minute or two."
+            )
+            raise TemporaryFailure(error.cause, advice, request_sent=False) from None
         advice = f"The code counts as used now. {START_AGAIN}"
         raise TemporaryFailure(error.cause, advice, retry_after=error.retry_after) from None
 

@@ -9,7 +9,7 @@ from broker_tokens.look import Look
 from broker_tokens.model import Failure, State
 from broker_tokens.policy import LONGEST_RETRY_AFTER, retry_delay
 from broker_tokens.secrets import Secret
-from broker_tokens.store import REFRESH_TOKEN, Writer
+from broker_tokens.store import EXPIRES_AT, REFRESH_TOKEN, Writer, format_expiry
 
 Jitter = Callable[[], float]
 
@@ -29,6 +29,15 @@ def record(
         writer.save_tokens({REFRESH_TOKEN: rotated.reveal()}, state)
     else:
         writer.save_state(state)
+
+
+def record_death(
+    writer: Writer, look: Look, error: TokenRejected, jitter: Jitter, token: Secret
+) -> None:
+    """Save that the broker calls the stored `token` dead, so that nobody is handed it any more."""
+    record(writer, look, error, jitter, spent=token)
+    # A change of `.env` too, so that readers who cached the token look again.
+    writer.save_tokens({EXPIRES_AT: format_expiry(look.now)}, writer.load().state)
 
 
 def after_failure(look: Look, error: TokenError, jitter: Jitter, spent: Secret | None) -> State:

@@ -116,7 +116,7 @@ def test_sighup_wakes_it_and_a_foreign_token_is_noticed(doors):
         line = running.wait_for("New token")
         ended, _ = running.stop()
 
-    assert "someone else" in line
+    assert "found in .env" in line
     assert Secret(token).fingerprint in line
     assert ended.code == 0
     assert doors.values["UPSTOX_TOKEN_EXPIRES_AT"]

@@ -18,7 +18,7 @@ FLOORS = {
     ],
     "2 brokers": ["brokers", "brokers.upstox_errors", "brokers.upstox"],
     "3 ways of renewal, words": [
-        *("look", "forecast", "event_log", "logs"),
+        *("look", "announcer", "forecast", "event_log", "logs"),
         *("renewals", "renewals.acceptance", "renewals.setbacks", "renewals.adoption"),
         *("renewals.code_exchange", "renewals.browser_login", "renewals.refresh_grant"),
     ],

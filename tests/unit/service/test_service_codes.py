@@ -40,7 +40,7 @@ def test_a_code_that_never_left_may_be_used_again(house, broker):
     """The network was down before the connection was made: no new login is needed."""
     service = broker.service(house)
     broker.refresh_with = brings(TemporaryFailure("No network.", "Wait.", request_sent=False))
-    with pytest.raises(TemporaryFailure, match=r"No network\. Wait\."):
+    with pytest.raises(TemporaryFailure, match="was not sent"):
         service.exchange_code(CODE)
     broker.refresh_with = brings(TokenReply(Secret("token"), ist("2026-11-21 03:30")))
     service.exchange_code(CODE)

@@ -10,6 +10,7 @@ from broker_tokens.brokers import UselessReply
 from broker_tokens.env_text import EnvText
 from broker_tokens.errors import (
     ConfigurationError,
+    LoginRequired,
     StoreError,
     TemporaryFailure,
     TokenRejected,
@@ -338,3 +339,48 @@ def test_a_fresh_service_does_not_announce_yesterdays_news(house):
     house.service().tick()
 
     assert of_kind(house, TokenStored) == []
+
+
+def test_a_check_that_meets_a_dead_token_keeps_it_from_everyone(house):
+    """Upstox ended the token early: once seen, no reader gets it, and the person is asked."""
+    token = house.log_in()
+    manager = house.manager()
+    assert manager.get_current_token() == token
+    house.broker.revoke(token)
+    with pytest.raises(TokenRejected, match="^Token is expired or invalid"):
+        house.service().confirm()
+    house.service().tick()
+
+    with pytest.raises(LoginRequired):
+        manager.get_current_token()
+    assert len(of_kind(house, TokenDied)) == 1
+    assert [event.stage for event in of_kind(house, PersonNeeded)] == [Stage.ASK]
+
+
+def test_a_check_does_not_condemn_a_token_that_has_just_been_replaced(house):
+    """The refusal is of the old token; the one that another process stored meanwhile stays."""
+    broker = ScriptedBroker()
+    old, new = house.log_in(), house.broker.mint()
+
+    def refuse(token):
+        assert token.reveal() == old
+        house.set(access_token=new)
+        raise TokenRejected("Token is expired or invalid.", "Log in.")
+
+    broker.last_price = refuse
+    with pytest.raises(TokenRejected):
+        broker.service(house).confirm()
+
+    assert house.manager().get_current_token() == new
+
+
+def test_logging_out_leaves_no_token_of_any_kind(rotating):
+    """With a refresh token left, a running service would be logged in again in a minute."""
+    token = rotating.log_in()
+    rotating.service().log_out()
+    left = values(rotating)
+    rotating.service().tick()
+
+    assert not rotating.broker.is_live(token)
+    assert [left[key] for key in left if "token" in key.lower()] == ["", "", "", ""]
+    assert values(rotating) == left
