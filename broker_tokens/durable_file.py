@@ -10,7 +10,6 @@ import os
 import stat
 import time
 from contextlib import suppress
-from types import TracebackType
 from typing import Self
 
 from broker_tokens.errors import StoreError
@@ -95,12 +94,7 @@ class Replacement:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.discard()
 
     def prepare(self, size: int = 0) -> None:

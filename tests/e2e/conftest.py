@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from support.doors import open_doors
+from support.doors import REFRESH_TOKEN, open_doors
 
 from broker_tokens.simulator.broker import RefreshGrant
 
@@ -22,3 +22,14 @@ def rotating(tmp_path):
     """A machine before a broker with rotating refresh tokens."""
     with open_doors(tmp_path, RefreshGrant.ROTATING) as opened:
         yield opened
+
+
+@pytest.fixture
+def due(doors):
+    """A `.env` with a refresh token and no access token: a silent renewal is due at any hour.
+
+    The session is over before anybody would be asked, so that the hour of the test counts nothing.
+    """
+    doors.broker.secrets.add(REFRESH_TOKEN)
+    doors.write(UPSTOX_REFRESH_TOKEN=REFRESH_TOKEN, UPSTOX_SESSION="03:31-03:32")
+    return doors

@@ -15,10 +15,9 @@ from support.doors import (
     SERVICE,
     SIGHUP,
     TOKEN,
-    Hang,
-    ScriptedUpstox,
     consent,
 )
+from support.scripted_upstox import Hang, ScriptedUpstox
 
 from broker_tokens.clock import IST
 from broker_tokens.secrets import Secret

@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 
 import pytest
 import requests
-from support.doors import INIT, LTP, PASTE, PROFILE, TOKEN, Hang, code_of, consent, free_port, get
+from support.doors import INIT, LTP, PASTE, PROFILE, TOKEN, code_of, consent, free_port, get
+from support.scripted_upstox import Hang
 
 from broker_tokens.simulator.wire import Response
 
