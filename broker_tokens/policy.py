@@ -31,6 +31,9 @@ REMINDER_PACE = timedelta(minutes=30)
 FIRST_RETRY = timedelta(seconds=5)
 LAST_RETRY = timedelta(minutes=10)
 
+# While the session is open, or opens before the longest wait is over, each minute counts.
+LAST_RETRY_IN_SESSION = timedelta(minutes=1)
+
 # A broker's Retry-After is honoured up to this. A saved retry that lies further ahead was saved
 # under a clock that has since been set back, and is void.
 LONGEST_RETRY_AFTER = timedelta(hours=1)
@@ -128,14 +131,20 @@ def is_backing_off(now: datetime, situation: Situation) -> bool:
     return retry_at is not None and now < retry_at <= now + LONGEST_RETRY_AFTER
 
 
-def retry_delay(failures: int, jitter: float) -> timedelta:
+def retry_delay(failures: int, jitter: float, longest: timedelta = LAST_RETRY) -> timedelta:
     """Return how long to wait after so many failures in a row; `jitter` is from [0, 1).
 
-    Doubles from 5 s to 10 min; jitter takes up to a quarter off, so that many machines do not knock
-    together after an outage.
+    Doubles from 5 s to `longest`; jitter takes up to a quarter off, so that many machines do not
+    knock together after an outage.
     """
-    full = min(FIRST_RETRY * (1 << min(max(failures, 1) - 1, 10)), LAST_RETRY)
+    full = min(FIRST_RETRY * (1 << min(max(failures, 1) - 1, 10)), longest)
     return max(FIRST_RETRY, full * (1 - jitter / 4))
+
+
+def longest_retry(now: datetime, rules: Rules) -> timedelta:
+    """Return the longest wait after a failure at `now`: 10 min, a minute when strategies wait."""
+    session = coming_session(now, rules.hours, rules.is_trading_day)
+    return LAST_RETRY_IN_SESSION if session.opens - now <= LAST_RETRY else LAST_RETRY
 
 
 def _silent_step(

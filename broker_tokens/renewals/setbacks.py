@@ -7,7 +7,7 @@ from broker_tokens.brokers import UselessReply
 from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenError, TokenRejected
 from broker_tokens.look import Look
 from broker_tokens.model import Failure, State
-from broker_tokens.policy import LONGEST_RETRY_AFTER, retry_delay
+from broker_tokens.policy import LONGEST_RETRY_AFTER, longest_retry, retry_delay
 from broker_tokens.secrets import Secret
 from broker_tokens.store import EXPIRES_AT, REFRESH_TOKEN, Writer, format_expiry
 
@@ -47,7 +47,7 @@ def after_failure(look: Look, error: TokenError, jitter: Jitter, spent: Secret |
     if isinstance(error, ConfigurationError):
         return look.state.with_refused(look.settings.credentials_fingerprint)
     failures = look.state.failures + 1
-    delay = retry_delay(failures, jitter())
+    delay = retry_delay(failures, jitter(), longest_retry(look.now, look.rules))
     if isinstance(error, TemporaryFailure) and error.retry_after is not None:
         delay = max(delay, min(error.retry_after, LONGEST_RETRY_AFTER))
     return replace(look.state, failures=failures, retry_at=look.now + delay)

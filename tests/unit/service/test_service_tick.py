@@ -384,3 +384,25 @@ def test_logging_out_leaves_no_token_of_any_kind(rotating):
     assert not rotating.broker.is_live(token)
     assert [left[key] for key in left if "token" in key.lower()] == ["", "", "", ""]
     assert values(rotating) == left
+
+
+def test_an_outage_over_the_opening_costs_a_minute_at_most(house):
+    """While strategies wait for a token, no try is more than a minute away."""
+    broker = ScriptedBroker()
+    house.set(UPSTOX_REFRESH_TOKEN="keep-me")
+    house.clock.now = ist("2026-11-20 07:00")
+
+    def fail():
+        raise TemporaryFailure("Upstox has trouble.", "Wait.")
+
+    broker.refresh_with = fail
+    while house.clock.now < ist("2026-11-20 09:12:30"):
+        broker.service(house).tick()
+        house.clock.advance(seconds=30)
+    broker.refresh_with = lambda: reply(house)
+    while not values(house)["access_token"]:
+        broker.service(house).tick()
+        house.clock.advance(seconds=1)
+
+    assert house.clock.now <= ist("2026-11-20 09:13:31")
+    assert len(broker.asked) < 50
