@@ -368,10 +368,12 @@ def test_a_check_does_not_condemn_a_token_that_has_just_been_replaced(house):
         raise TokenRejected("Token is expired or invalid.", "Log in.")
 
     broker.last_price = refuse
+    before = values(house)["UPSTOX_TOKEN_EXPIRES_AT"]
     with pytest.raises(TokenRejected):
         broker.service(house).confirm()
 
     assert house.manager().get_current_token() == new
+    assert values(house)["UPSTOX_TOKEN_EXPIRES_AT"] == before
 
 
 def test_logging_out_leaves_no_token_of_any_kind(rotating):
@@ -406,3 +408,33 @@ def test_an_outage_over_the_opening_costs_a_minute_at_most(house):
 
     assert house.clock.now <= ist("2026-11-20 09:13:31")
     assert len(broker.asked) < 50
+
+
+def test_a_failure_that_cannot_be_noted_is_not_repeated_in_the_same_tick(house, monkeypatch):
+    """With a full disk there is no backoff on disk either; the next tick is soon enough."""
+    tries = []
+    house.set(UPSTOX_REFRESH_TOKEN="old")
+    house.clock.now = ist("2026-11-20 04:00")
+
+    def no_room(writer):
+        tries.append(1)
+        raise StoreError("The disk is full.", "Free some room.", temporary=True)
+
+    monkeypatch.setattr("broker_tokens.store.Writer.prove_writable", no_room)
+    outcome = ScriptedBroker().service(house).tick()
+
+    assert len(tries) == 1
+    assert outcome.next_due == ist("2026-11-20 04:00:30")
+
+
+def test_a_token_that_ends_in_mid_session_does_not_have_the_person_told_again(house):
+    """It does not cover the day that they were told about, so what they were told stays said."""
+    broker = ScriptedBroker()
+    service = broker.service(house)
+    service.tick()
+    broker.refresh_with = lambda: reply(house, expires_at=ist("2026-11-20 12:00"))
+    service.exchange_code(Secret("code"))
+    house.clock.advance(minutes=5)
+    service.tick()
+
+    assert [event.stage for event in of_kind(house, PersonNeeded)] == [Stage.ASK]
