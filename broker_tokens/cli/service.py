@@ -79,13 +79,14 @@ def _run(options: argparse.Namespace) -> int:
 
     env_path = locate(options.env_file)
     log_file = options.log_file or os.path.join(os.path.dirname(env_path), logs.LOG_FILE)
-    logs.set_up(log_file, verbose=options.verbose, quiet=options.once)
+    is_once = options.once or options.force
+    logs.set_up(log_file, verbose=options.verbose, quiet=is_once)
     try:
         return _serve(options, env_path)
     except TokenError as error:
         # The log has it too: cron and Task Scheduler throw away what is printed.
         log.error("%s", error)
-        if options.once or options.force:
+        if is_once:
             raise
         return error.exit_code
 
@@ -123,7 +124,7 @@ def _once(service: TokenService, *, force: bool) -> int:
     if force:
         return _forced(service)
     outcome = service.tick()
-    log.info("%s", next_step(outcome.look).sentence(outcome.look.now))
+    log.debug("%s", next_step(outcome.look).sentence(outcome.look.now))
     code = exit_code(outcome)
     if code != EXIT_OK:
         say(_why(outcome, code))

@@ -108,3 +108,21 @@ def test_without_the_virtual_environment(tmp_path, door):
     assert "is not installed" in ran.stderr
     assert "activate" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_force_alone_says_its_failure_once(doors):
+    """`--force` without `--once` is one run too, with one message."""
+    ended = doors.run(*SERVICE, "--force")
+
+    assert ended.code == 77
+    assert ended.err.count("Refresh token not found") == 1
+
+
+def test_a_quiet_day_of_cron_leaves_no_line(doors):
+    """Nothing was due, so neither the terminal nor the log says anything."""
+    doors.log_in()
+    for _ in range(3):
+        ended = doors.run(*ONCE)
+
+    assert (ended.code, ended.said) == (0, "")
+    assert doors.log.read_text(encoding="utf-8") == ""
