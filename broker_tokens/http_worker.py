@@ -16,10 +16,9 @@ from requests.adapters import HTTPAdapter
 
 from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenError
 from broker_tokens.http_message import Reply, Request, host_of
+from broker_tokens.settings import LOOPBACK_HOSTS
 
 _CHUNK = 16_384
-
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 # An empty address here outranks the proxies of the environment.
 _NO_PROXIES = {"http": "", "https": ""}
@@ -109,7 +108,7 @@ class Attempt:
             return Reply(response.status_code, headers, b"".join(self._chunks(response)))
 
     def _answer(self, session: requests.Session) -> requests.Response:
-        is_loopback = urlsplit(self._request.url).hostname in _LOOPBACK
+        is_loopback = urlsplit(self._request.url).hostname in LOOPBACK_HOSTS
         return session.request(
             self._request.method,
             self._request.url,
