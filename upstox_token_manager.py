@@ -142,6 +142,17 @@ class UpstoxTokenManager:
             return stored.access_token.reveal()
         return self._service.current_token(min_valid).reveal()
 
+    def report_rejected(self, token: str) -> None:
+        """Report that the broker refused `token` with 401 and UDAPI100050; ask for another after.
+
+        The broker is asked whether it is really dead, at most once in half a minute; a dead one is
+        handed to nobody any more. Other 401s (a static-IP gate) do not mean a dead token. Raises as
+        `get_current_token` does when `.env` is wrong.
+        """
+        from broker_tokens.secrets import Secret
+
+        self._service.report_rejected(Secret(token))
+
     def start_auto_refresh_scheduler(
         self, refresh_time: str = "02:00"
     ) -> "threading.Thread | None":

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from datetime import time
 
-from broker_tokens.announcer import Observer
+from broker_tokens.announcer import Announcer, Observer
 from broker_tokens.brokers import Broker
 from broker_tokens.brokers.upstox import Upstox
 from broker_tokens.clock import Clock, system_clock
@@ -25,11 +25,15 @@ def build_service(
     observers: Iterable[Observer] = (),
     refresh_time: time | None = None,
     need_credentials: bool = False,
+    is_listening: bool = False,
+    announcer: Announcer | None = None,
 ) -> TokenService:
     """Return the service that keeps the tokens of one `.env`.
 
     `environ` (default: the process's) outranks the file for settings; `waker` lets a signal end a
-    wait; `refresh_time` (IST) outranks UPSTOX_REFRESH_TIME.
+    wait; `refresh_time` (IST) outranks UPSTOX_REFRESH_TIME. `is_listening` says that the broker's
+    answers reach this machine's service; services of one process share an `announcer`, which then
+    has the observers.
     """
     surroundings = os.environ if environ is None else environ
     sender = transport or HttpTransport(waker=waker)
@@ -45,4 +49,6 @@ def build_service(
         return settings, Upstox(settings, sender, clock)
 
     store = TokenStore(env_path, pause=waker.pause) if waker else TokenStore(env_path)
-    return TokenService(store, configure, clock, observers)
+    return TokenService(
+        store, configure, clock, announcer or Announcer(observers), is_listening=is_listening
+    )

@@ -1,12 +1,13 @@
 """Which days are trading days, and when a session opens and closes."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime, time
 
 from dateutil.relativedelta import relativedelta
 
-from broker_tokens.clock import IST
+from broker_tokens.clock import IST, ist_date
+from broker_tokens.model import Session
 
 _SATURDAY = 5
 
@@ -20,33 +21,32 @@ class SessionHours:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """One day's session as two aware instants."""
+class TradingCalendar:
+    """The week, Monday to Friday at the same hours, and the days that depart from it.
 
-    opens: datetime
-    closes: datetime
+    `days` are those the broker told of: closed (None), or open at hours of their own. Where it told
+    nothing, a weekday counts as a trading day: one notice too many harms less than none.
+    """
 
+    hours: SessionHours = field(default_factory=SessionHours)
+    days: Mapping[date, Session | None] = field(default_factory=dict)
 
-def is_trading_day(day: date) -> bool:
-    """Whether the markets open on this IST date, as far as the week tells: Monday to Friday."""
-    return day.weekday() < _SATURDAY
+    def session_on(self, day: date) -> Session | None:
+        """Return the session of an IST date, None if the market is closed."""
+        if day in self.days:
+            return self.days[day]
+        if day.weekday() >= _SATURDAY:
+            return None
+        return Session(
+            opens=datetime.combine(day, self.hours.opens, IST),
+            closes=datetime.combine(day, self.hours.closes, IST),
+        )
 
-
-def session_on(day: date, hours: SessionHours) -> Session:
-    """Return the session of an IST date."""
-    return Session(
-        opens=datetime.combine(day, hours.opens, IST),
-        closes=datetime.combine(day, hours.closes, IST),
-    )
-
-
-def coming_session(
-    now: datetime,
-    hours: SessionHours,
-    trades_on: Callable[[date], bool] = is_trading_day,
-) -> Session:
-    """Return the session that is open at `now` (aware), else the next one to open."""
-    day = now.astimezone(IST).date()
-    while not trades_on(day) or session_on(day, hours).closes <= now:
-        day += relativedelta(days=1)
-    return session_on(day, hours)
+    def coming_session(self, now: datetime) -> Session:
+        """Return the session that is open at `now` (aware), else the next one to open."""
+        day = ist_date(now)
+        while True:
+            session = self.session_on(day)
+            if session is not None and session.closes > now:
+                return session
+            day += relativedelta(days=1)

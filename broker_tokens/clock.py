@@ -5,7 +5,7 @@ which Windows and slim containers lack. All instants are aware; the host's own z
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 
 IST = timezone(timedelta(hours=5, minutes=30), "IST")
 
@@ -15,6 +15,11 @@ Clock = Callable[[], datetime]
 def system_clock() -> datetime:
     """Return the present instant, aware, in UTC."""
     return datetime.now(UTC)
+
+
+def ist_date(instant: datetime) -> date:
+    """Return the date that an instant (aware) has in India."""
+    return instant.astimezone(IST).date()
 
 
 def next_occurrence(after: datetime, at: time) -> datetime:

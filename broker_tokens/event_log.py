@@ -2,8 +2,10 @@
 
 import logging
 
-from broker_tokens.clock import format_duration, format_ist
+from broker_tokens.clock import IST, format_duration, format_ist
 from broker_tokens.model import (
+    AppRefused,
+    ApprovalAsked,
     Event,
     PersonNeeded,
     RenewalFailed,
@@ -35,8 +37,12 @@ def log_event(event: Event) -> None:
                 format_duration(event.expires_at - event.at),
                 event.fingerprint,
             )
+        case ApprovalAsked():
+            _log_asked(event)
         case PersonNeeded():
             _log_need(event)
+        case AppRefused():
+            log.error("%s", event.sentence)
         case RenewalFailed():
             when = f" Next try: {format_ist(event.retry_at)}." if event.retry_at else ""
             log.warning("%s%s", event.sentence, when)
@@ -44,12 +50,29 @@ def log_event(event: Event) -> None:
             log.warning("The broker refuses the stored token (fingerprint %s).", event.fingerprint)
 
 
+def _log_asked(event: ApprovalAsked) -> None:
+    until = format_ist(event.expires_at)
+    if event.goes_elsewhere:
+        log.error(
+            "Approval on the phone was asked for, but Upstox will send the token to %s, not to this"
+            " service. Register the address that `upstox-token notifier` prints.",
+            event.goes_elsewhere,
+        )
+    elif event.is_certain:
+        log.warning("Approval was asked for: approve it on your phone (open until %s).", until)
+    else:
+        log.warning(
+            "Approval was asked for, but Upstox's reply got lost. If nothing shows on the phone:"
+            " `upstox-token renew --phone`, or log in."
+        )
+
+
 def _log_need(event: PersonNeeded) -> None:
-    how = (
-        f"Run `python init_tokens.py`, or open {event.login_url}"
-        if event.login_url
-        else ("Run `python init_tokens.py`")
-    )
+    how = f"Run `python init_tokens.py`{event.login_url and f', or open {event.login_url}'}"
+    if event.asked_at is not None:
+        how = (
+            f"Approve the request of {event.asked_at.astimezone(IST):%H:%M} on the phone. Or: {how}"
+        )
     opens = f"{format_ist(event.session_opens)}"
     if event.stage is Stage.ALARM:
         log.error("ALARM: the session is open and there is no token for today. %s", how)

@@ -30,6 +30,11 @@ def next_cut(after: datetime) -> datetime:
     return next_occurrence(after, CUT)
 
 
+def is_same_day(one: datetime, other: datetime) -> bool:
+    """Whether the broker counts both instants (aware) to one day, from 03:30 to 03:30 IST."""
+    return next_cut(one) == next_cut(other)
+
+
 def expiry_of(token: Secret, issued_at: datetime, expires_in: timedelta | None = None) -> datetime:
     """Return the aware instant at which `token`, issued at `issued_at` (aware), dies.
 
@@ -43,16 +48,24 @@ def expiry_of(token: Secret, issued_at: datetime, expires_in: timedelta | None =
 
 def expiry_claim(token: Secret) -> datetime | None:
     """Return the JWT's `exp` as an aware instant, or None if the token does not tell."""
-    exp = _claims(token).get("exp")
-    if isinstance(exp, bool) or not isinstance(exp, int | float) or not 0 < exp < _LATEST_EPOCH:
-        return None
-    return datetime.fromtimestamp(exp, UTC)
+    return _instant(_claims(token).get("exp"))
+
+
+def issue_claim(token: Secret) -> datetime | None:
+    """Return the JWT's `iat` as an aware instant, or None if the token does not tell."""
+    return _instant(_claims(token).get("iat"))
 
 
 def subject_claim(token: Secret) -> str | None:
     """Return the JWT's `sub`, the Upstox user id, or None if the token does not tell."""
     subject = _claims(token).get("sub")
     return subject if isinstance(subject, str) and subject else None
+
+
+def _instant(epoch: object) -> datetime | None:
+    if isinstance(epoch, bool) or not isinstance(epoch, int | float):
+        return None
+    return datetime.fromtimestamp(epoch, UTC) if 0 < epoch < _LATEST_EPOCH else None
 
 
 def _claims(token: Secret) -> dict[str, object]:

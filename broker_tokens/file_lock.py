@@ -104,7 +104,7 @@ class FileLock:
         """Return what the holder left in the lock file, or an empty text."""
         try:
             with open(self.path, encoding="utf-8", errors="replace") as file:
-                return file.read(64).strip()
+                return file.read(128).strip()
         except OSError:
             return ""
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from broker_tokens.clock import format_duration, format_ist
 from broker_tokens.look import Look
 from broker_tokens.model import Way
-from broker_tokens.policy import FindOut, RenewSilently, TellPerson, Wait, decide
+from broker_tokens.policy import AskApproval, FindOut, RenewSilently, TellPerson, Wait, decide
 
 # Far beyond the longest row of waits between two things that happen.
 _MOST_WAITS = 60
@@ -14,6 +14,7 @@ _MOST_WAITS = 60
 _WORDS = {
     FindOut: "ask the broker whether the stored token lives",
     RenewSilently: "renew silently with the refresh token",
+    AskApproval: "ask for approval on your phone",
     TellPerson: "ask for a login",
 }
 
@@ -50,11 +51,14 @@ def renewal_sentence(look: Look) -> str:
             "The next token comes silently, with the refresh token, while the service runs; if"
             " Upstox refuses that, you will be asked to log in."
         )
-    at, opens = look.rules.approval_time, look.rules.hours.opens
+    at, opens = look.rules.approval_time, look.settings.hours.opens
+    what, deed = "a login", "log in"
+    if look.situation.can_ask_phone:
+        what, deed = "an approval on the phone, or a login,", "approve or log in"
     return (
-        "The next token needs a login by you: every Upstox token ends at 03:30 IST and"
+        f"The next token needs {what} by you: every Upstox token ends at 03:30 IST and"
         f" {_why_not_silently(look)}. The service asks for it at {at:%H:%M} IST on trading days;"
-        f" log in between 03:30 and {opens:%H:%M} and the whole day is covered."
+        f" {deed} between 03:30 and {opens:%H:%M} and the whole day is covered."
     )
 
 

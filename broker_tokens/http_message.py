@@ -2,17 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request. `form` is sent URL-encoded; `may_be_cut` lets a stop signal end it."""
+    """One HTTP request; `may_be_cut` lets a stop signal end it.
+
+    `form` is sent URL-encoded, `json` as application/json; a request has one of them or none.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     form: Mapping[str, str] | None = field(default=None, repr=False)
+    json: Mapping[str, Any] | None = field(default=None, repr=False)
     may_be_cut: bool = True
 
 

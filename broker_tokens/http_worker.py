@@ -16,7 +16,7 @@ from requests.adapters import HTTPAdapter
 
 from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenError
 from broker_tokens.http_message import Reply, Request, host_of
-from broker_tokens.settings import LOOPBACK_HOSTS
+from broker_tokens.setting_values import LOOPBACK_HOSTS
 
 _CHUNK = 16_384
 
@@ -114,6 +114,7 @@ class Attempt:
             self._request.url,
             headers=self._headers,
             data=self._request.form,
+            json=self._request.json,
             auth=_keep_headers,
             # Proxies and CA bundle come from the environment, but no proxy may see a loopback call.
             proxies=dict(_NO_PROXIES) if is_loopback else None,

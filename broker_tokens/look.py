@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from broker_tokens.brokers import Broker
+from broker_tokens.calendar import TradingCalendar
 from broker_tokens.clock import format_duration
 from broker_tokens.errors import ConfigurationError, LoginRequired, TemporaryFailure, TokenError
 from broker_tokens.expiry import expiry_claim, next_cut
@@ -18,6 +19,7 @@ from broker_tokens.policy import (
     is_backing_off,
     person_is_needed,
 )
+from broker_tokens.renewals.login_link import new_state
 from broker_tokens.settings import Settings
 from broker_tokens.store import Snapshot
 
@@ -62,9 +64,14 @@ class Look:
 
     @property
     def login_url(self) -> str:
-        """Where a person logs in, or an empty text while the app's credentials are missing."""
+        """Where a person logs in, or an empty text while the app's credentials are missing.
+
+        Where a service listens for the redirect, each is a new link of its own, good until 03:30.
+        """
+        key = self.settings.notifier_secret
+        state = new_state(key, next_cut(self.now)) if key is not None else None
         try:
-            return self.broker.authorization_url()
+            return self.broker.authorization_url(state)
         except TokenError:
             return ""
 
@@ -87,8 +94,13 @@ class Look:
         )
 
 
-def take_look(snapshot: Snapshot, configure: Configure, now: datetime) -> Look:
-    """Put files, settings and time (aware) together; raises ConfigurationError."""
+def take_look(
+    snapshot: Snapshot, configure: Configure, now: datetime, *, is_listening: bool = False
+) -> Look:
+    """Put files, settings and time (aware) together; raises ConfigurationError.
+
+    `is_listening` says that the broker's answers can reach this process.
+    """
     try:
         settings, broker = configure(snapshot.values)
     except ConfigurationError as error:
@@ -99,8 +111,12 @@ def take_look(snapshot: Snapshot, configure: Configure, now: datetime) -> Look:
         state=snapshot.state,
         settings=settings,
         broker=broker,
-        situation=_situation(snapshot, settings, now),
-        rules=Rules(settings.refresh_time, settings.approval_time, settings.hours),
+        situation=_situation(snapshot, settings, now, is_listening=is_listening),
+        rules=Rules(
+            settings.refresh_time,
+            settings.approval_time,
+            TradingCalendar(settings.hours, snapshot.state.calendar.days),
+        ),
     )
 
 
@@ -113,7 +129,9 @@ def _with_broken_lines(error: ConfigurationError, lines: Sequence[int]) -> Confi
     return ConfigurationError(error.cause, advice)
 
 
-def _situation(snapshot: Snapshot, settings: Settings, now: datetime) -> Situation:
+def _situation(
+    snapshot: Snapshot, settings: Settings, now: datetime, *, is_listening: bool
+) -> Situation:
     state = snapshot.state
     life = _life(snapshot.tokens, now)
     return Situation(
@@ -124,6 +142,8 @@ def _situation(snapshot: Snapshot, settings: Settings, now: datetime) -> Situati
         failures=state.failures,
         retry_at=state.retry_at,
         told=state.told,
+        can_ask_phone=is_listening and _can_ask_phone(state, settings),
+        approval=state.approval,
     )
 
 
@@ -148,4 +168,14 @@ def _is_silent(snapshot: Snapshot, settings: Settings) -> bool:
         and settings.has_credentials
         and not snapshot.state.has_refused(refresh_token.fingerprint)
         and not snapshot.state.has_refused(settings.credentials_fingerprint)
+    )
+
+
+def _can_ask_phone(state: State, settings: Settings) -> bool:
+    """Whether approval on the phone can be asked for: wanted, possible, and the app not refused."""
+    return (
+        Way.PHONE_APPROVAL in settings.ways
+        and settings.notifier_secret is not None
+        and settings.has_credentials
+        and not state.has_refused(settings.credentials_fingerprint)
     )

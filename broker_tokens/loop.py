@@ -14,6 +14,7 @@ import schedule
 from broker_tokens.clock import Clock
 from broker_tokens.errors import TokenError
 from broker_tokens.forecast import next_step
+from broker_tokens.look import Look
 from broker_tokens.service import Outcome, TokenService
 
 log = logging.getLogger(__name__)
@@ -34,11 +35,14 @@ class Loop:
         clock: Clock,
         wait: Callable[[timedelta], object],
         is_stopping: Callable[[], bool],
+        look_after: Callable[[Look], None] = lambda _: None,
     ) -> None:
+        """`look_after` is shown what each tick came to."""
         self._service = service
         self._clock = clock
         self._wait = wait
         self._is_stopping = is_stopping
+        self._look_after = look_after
         self._next_due: datetime | None = None
         self._last_news = ""
         # Its own scheduler: the library's global one belongs to the user's code.
@@ -70,6 +74,7 @@ class Loop:
                 log.exception("The defect in full:")
         else:
             self._next_due = outcome.next_due
+            self._look_after(outcome.look)
             self._say_next(outcome)
 
     def _say_next(self, outcome: Outcome) -> None:

@@ -1,7 +1,8 @@
 """The nouns of the house: frozen values that the layers hand to each other."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from broker_tokens.secrets import Secret
@@ -62,12 +63,52 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """One day's session as two aware instants."""
+
+    opens: datetime
+    closes: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MarketDays:
+    """The days on which the market departs from the week: closed (None), or open at these hours.
+
+    `asked_at` is when the broker was last asked for them, `learned_at` when it last answered.
+    """
+
+    days: Mapping[date, Session | None] = field(default_factory=dict)
+    asked_at: datetime | None = None
+    learned_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """The last request for approval on the phone; it is for the broker's day of `asked_at` alone.
+
+    `expires_at` is None while nobody knows whether the broker has it: it was about to be sent, or
+    its reply was lost. `refusal` is the broker's reason for not taking it. `retry_at` is set while
+    it has failed in passing, `tries` times.
+    """
+
+    asked_at: datetime
+    expires_at: datetime | None = None
+    refusal: str = ""
+    retry_at: datetime | None = None
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """What a restart must not forget; lives in `.env.state.json` and holds no secret.
 
     `written`: fingerprint -> expiry of the last tokens we wrote, so that a token somebody else put
     into `.env` is told from ours. `refused`: fingerprints of what the broker refused for good.
-    `told`: the stage of the day up to which the person has been told.
+    `spent_codes`: fingerprints of authorization codes and login links that have been used.
+    `told`: the stage of the day up to which the person has been told. `noticed`: what the person's
+    channels were given today. `probed_at`: when the broker was last asked whether the token lives.
+    `calendar`: the days on which the market departs from the week. `ran_for`: fingerprint of the
+    last token that the user's own command was run for.
     """
 
     written: dict[str, datetime] = field(default_factory=dict)
@@ -78,6 +119,12 @@ class State:
     told: datetime | None = None
     last_renewal: Renewal | None = None
     last_failure: Failure | None = None
+    approval: Approval | None = None
+    noticed: dict[str, datetime] = field(default_factory=dict)
+    probed_at: datetime | None = None
+    calendar: MarketDays = field(default_factory=MarketDays)
+    ran_for: str = ""
+    command_failure: Failure | None = None
 
     def has_refused(self, fingerprint: str) -> bool:
         """Whether the broker has refused, for good, the thing with this fingerprint."""
@@ -102,9 +149,9 @@ class State:
         """Return a state that holds nothing against these any more."""
         return replace(self, refused=tuple(f for f in self.refused if f not in fingerprints))
 
-    def with_spent_code(self, fingerprint: str) -> "State":
-        """Return a state that remembers that this authorization code has been sent."""
-        return replace(self, spent_codes=(*self.spent_codes, fingerprint)[-_REMEMBERED:])
+    def with_spent(self, *fingerprints: str) -> "State":
+        """Return a state that remembers that this code, and its login link, have been used."""
+        return replace(self, spent_codes=(*self.spent_codes, *fingerprints)[-_REMEMBERED:])
 
 
 class Stage(StrEnum):
@@ -129,15 +176,37 @@ class TokenStored(Event):
     way: Way
     expires_at: datetime
     fingerprint: str
+    user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalAsked(Event):
+    """The broker was asked to have the token approved on the person's phone.
+
+    `is_certain` is False when its reply was lost. `goes_elsewhere` names the host that the broker
+    will send the token to when that is not our address. `stage` is the hour of the day.
+    """
+
+    stage: Stage
+    session_opens: datetime
+    expires_at: datetime
+    login_url: str
+    is_certain: bool = True
+    goes_elsewhere: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PersonNeeded(Event):
-    """Today's session is not covered and only a person can change that."""
+    """Today's session is not covered and only a person can change that.
+
+    `asked_at` is when approval on the phone was asked for, None if it was not.
+    """
 
     stage: Stage
+    due_at: datetime
     session_opens: datetime
     login_url: str
+    asked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +215,13 @@ class RenewalFailed(Event):
 
     sentence: str
     retry_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AppRefused(Event):
+    """The broker refuses the app or its credentials; only the person can mend that."""
+
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,15 @@ Nothing here remembers. Due-ness is recomputed at every wake from saved state, s
 missed run, a suspended laptop and a stepped clock need no special case.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from enum import Enum, auto
 
-from broker_tokens.calendar import Session, SessionHours, coming_session, is_trading_day, session_on
-from broker_tokens.clock import IST, last_occurrence, next_occurrence
-from broker_tokens.expiry import CUT, next_cut
-from broker_tokens.model import Stage
+from broker_tokens.calendar import TradingCalendar
+from broker_tokens.clock import ist_date, last_occurrence, next_occurrence
+from broker_tokens.expiry import CUT, is_same_day, next_cut
+from broker_tokens.model import Approval, Session
+from broker_tokens.stages import REMINDER_PACE, DayStage, stages_of
 
 # The broker's clock may run a little behind ours: in the first minute after our 03:30 its tokens,
 # old and new, may be those of the old day, so it is asked nothing.
@@ -23,10 +23,6 @@ LEAD_BEFORE_EXPIRY = timedelta(minutes=5)
 
 # Tokens of a few seconds' life are not renewed faster than this; those of a minute still in time.
 SHORTEST_PACE = timedelta(seconds=30)
-
-# Reminders before the session opens, and their pace while it is open without a token.
-REMINDERS_BEFORE = (timedelta(minutes=30), timedelta(minutes=15), timedelta(minutes=5))
-REMINDER_PACE = timedelta(minutes=30)
 
 FIRST_RETRY = timedelta(seconds=5)
 LAST_RETRY = timedelta(minutes=10)
@@ -62,6 +58,8 @@ class Situation:
     failures: int = 0
     retry_at: datetime | None = None
     told: datetime | None = None
+    can_ask_phone: bool = False  # the broker can ask the person's phone, and we hear the answer
+    approval: Approval | None = None
 
     def is_live(self, now: datetime) -> bool:
         """Whether a token is stored that is known to live at `now`."""
@@ -78,8 +76,7 @@ class Rules:
 
     refresh_time: time = time(2, 0)
     approval_time: time = time(8, 0)
-    hours: SessionHours = field(default_factory=SessionHours)
-    is_trading_day: Callable[[date], bool] = is_trading_day
+    calendar: TradingCalendar = field(default_factory=TradingCalendar)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +97,23 @@ class RenewSilently:
 
 
 @dataclass(frozen=True, slots=True)
-class TellPerson:
-    """Tell the person that today's session needs them; `due_at` names the stage in the state."""
-
-    stage: Stage
-    due_at: datetime
-    session: Session
+class AskApproval(DayStage):
+    """Have the broker ask the person's phone; that counts as the notice of the stage."""
 
 
-Decision = Wait | FindOut | RenewSilently | TellPerson
+@dataclass(frozen=True, slots=True)
+class TellPerson(DayStage):
+    """Tell the person that today's session needs them."""
+
+
+Decision = Wait | FindOut | RenewSilently | AskApproval | TellPerson
 
 
 def decide(now: datetime, situation: Situation, rules: Rules) -> Decision:
     """Return the one thing that is due at `now` (aware), or how long nothing is."""
     return (
         _silent_step(now, situation, rules)
+        or _approval_step(now, situation, rules)
         or _person_step(now, situation, rules)
         or Wait(_next_due(now, situation, rules))
     )
@@ -122,7 +121,9 @@ def decide(now: datetime, situation: Situation, rules: Rules) -> Decision:
 
 def person_is_needed(now: datetime, situation: Situation, rules: Rules) -> bool:
     """Whether the hour has come, today, at which only a person can help, told or not."""
-    return _stage_reached(now, situation, rules) is not None
+    return _stage_reached(now, situation, rules) is not None and not _silent_help_is_near(
+        now, situation
+    )
 
 
 def is_backing_off(now: datetime, situation: Situation) -> bool:
@@ -143,7 +144,7 @@ def retry_delay(failures: int, jitter: float, longest: timedelta = LAST_RETRY) -
 
 def longest_retry(now: datetime, rules: Rules) -> timedelta:
     """Return the longest wait after a failure at `now`: 10 min, a minute when strategies wait."""
-    session = coming_session(now, rules.hours, rules.is_trading_day)
+    session = rules.calendar.coming_session(now)
     return LAST_RETRY_IN_SESSION if session.opens - now <= LAST_RETRY else LAST_RETRY
 
 
@@ -202,11 +203,40 @@ def _nightly_due_at(
     return next_occurrence(max(now, last_day), rules.refresh_time)
 
 
+def _approval_step(now: datetime, situation: Situation, rules: Rules) -> AskApproval | None:
+    reached = _stage_reached(now, situation, rules)
+    may_ask_at = _phone_free_at(now, situation)
+    if reached is None or may_ask_at is None or _silent_help_is_near(now, situation):
+        return None
+    if max(may_ask_at, last_occurrence(now, CUT) + GRACE_AFTER_CUT) > now:
+        return None
+    return AskApproval(reached.stage, reached.due_at, reached.session)
+
+
+def _phone_free_at(now: datetime, situation: Situation) -> datetime | None:
+    """Return from when on approval may be asked for; None if it cannot, or has been today.
+
+    A request ends at 03:30, so one of another day of the broker says nothing, nor does one from
+    under a clock that has been set back since. There is no way to ask what became of it: it counts
+    as outstanding until an approved token comes.
+    """
+    if not situation.can_ask_phone:
+        return None
+    asked = situation.approval
+    if asked is None or not is_same_day(asked.asked_at, now):
+        return now
+    if asked.retry_at is None:
+        return None
+    return asked.retry_at if asked.retry_at <= now + LONGEST_RETRY_AFTER else now
+
+
 def _person_step(now: datetime, situation: Situation, rules: Rules) -> TellPerson | None:
     reached = _stage_reached(now, situation, rules)
     if reached is None or _was_told(now, reached.due_at, situation.told):
         return None
-    return reached
+    if _silent_help_is_near(now, situation) or _phone_is_near(now, situation):
+        return None
+    return TellPerson(reached.stage, reached.due_at, reached.session)
 
 
 def _was_told(now: datetime, due_at: datetime, told: datetime | None) -> bool:
@@ -215,23 +245,21 @@ def _was_told(now: datetime, due_at: datetime, told: datetime | None) -> bool:
     Another day's entry says nothing, nor does one further ahead than the next reminder: it was
     saved under a clock that has been set back since.
     """
-    if told is None or _ist_date(told) != _ist_date(due_at):
+    if told is None or ist_date(told) != ist_date(due_at):
         return False
     return due_at <= told <= now + REMINDER_PACE
 
 
-def _stage_reached(now: datetime, situation: Situation, rules: Rules) -> TellPerson | None:
+def _stage_reached(now: datetime, situation: Situation, rules: Rules) -> DayStage | None:
     """Return today's latest stage whose hour has come, if today's session is not covered."""
-    today = _ist_date(now)
-    session = session_on(today, rules.hours)
-    is_asked_for = rules.is_trading_day(today) and now < session.closes
-    if not is_asked_for or situation.covers(session) or _help_is_near(now, situation):
+    session = rules.calendar.session_on(ist_date(now))
+    if session is None or now >= session.closes or situation.covers(session):
         return None
-    reached = [stage for stage in _stages(session, rules) if stage.due_at <= now]
+    reached = [stage for stage in stages_of(session, rules.approval_time) if stage.due_at <= now]
     return reached[-1] if reached else None
 
 
-def _help_is_near(now: datetime, situation: Situation) -> bool:
+def _silent_help_is_near(now: datetime, situation: Situation) -> bool:
     """Whether a look at the broker, or a silent renewal, may yet spare the person."""
     if situation.life is not Life.UNKNOWN and not situation.is_silent:
         return False
@@ -239,22 +267,10 @@ def _help_is_near(now: datetime, situation: Situation) -> bool:
     return situation.is_live(now) or not situation.failures or is_retry_near
 
 
-def _stages(session: Session, rules: Rules) -> list[TellPerson]:
-    """Return the day's stages in order: ask, remind thrice, alarm, remind while it is open.
-
-    Of two at the same time (asked only once the session is open) the one that asks for more counts.
-    """
-    asked_at = datetime.combine(_ist_date(session.opens), rules.approval_time, IST)
-    reminders = [session.opens - lead for lead in REMINDERS_BEFORE]
-    reminders = [at for at in reminders if at > asked_at]
-    at = session.opens + REMINDER_PACE
-    while at < session.closes:
-        reminders.append(at)
-        at += REMINDER_PACE
-    stages = dict.fromkeys(reminders, Stage.REMIND)
-    stages |= {asked_at: Stage.ASK}
-    stages |= {session.opens: Stage.ALARM}
-    return [TellPerson(stage, at, session) for at, stage in sorted(stages.items())]
+def _phone_is_near(now: datetime, situation: Situation) -> bool:
+    """Whether approval, which failed in passing, is soon asked for again."""
+    free_at = _phone_free_at(now, situation)
+    return free_at is not None and free_at - now <= _NEAR
 
 
 def _next_due(now: datetime, situation: Situation, rules: Rules) -> datetime:
@@ -267,16 +283,17 @@ def _next_due(now: datetime, situation: Situation, rules: Rules) -> datetime:
         candidates.append(free_at)
     elif situation.is_silent:
         candidates.append(max(free_at, _renewal_due_at(now, situation, rules)))
+    phone_at = _phone_free_at(now, situation)
+    if phone_at is not None and phone_at > now:
+        candidates.append(phone_at)
     return min(candidates)
 
 
 def _next_stage_at(now: datetime, situation: Situation, rules: Rules) -> datetime:
     """Return when the person is next spoken to, if nothing changes until then."""
     covered_until = max(now, situation.expires_at or now)
-    session = coming_session(covered_until, rules.hours, rules.is_trading_day)
-    ahead = [stage.due_at for stage in _stages(session, rules) if stage.due_at > now]
+    session = rules.calendar.coming_session(covered_until)
+    ahead = [
+        stage.due_at for stage in stages_of(session, rules.approval_time) if stage.due_at > now
+    ]
     return ahead[0] if ahead else session.closes
-
-
-def _ist_date(instant: datetime) -> date:
-    return instant.astimezone(IST).date()

@@ -1,52 +1,55 @@
-"""The one place where tokens change: load, decide, renew, save, tell.
+"""The one place where tokens change by plan: load, decide, renew, save, tell."""
 
-Whatever brings a token (grant, login, paste) ends in `_accept`, under the lock of the `.env`.
-"""
-
-import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from broker_tokens.announcer import Announcer, Observer
-from broker_tokens.clock import Clock, format_ist
+from broker_tokens.brokers import OutcomeUnknown
+from broker_tokens.clock import format_ist
 from broker_tokens.errors import (
+    ConfigurationError,
     StoreError,
     TemporaryFailure,
     TokenError,
     TokenRejected,
 )
-from broker_tokens.expiry import expiry_claim, next_cut
-from broker_tokens.look import Configure, Look, take_look
+from broker_tokens.expiry import next_cut
+from broker_tokens.look import Look
+from broker_tokens.lookout import TokenLookout
 from broker_tokens.model import (
+    AppRefused,
+    ApprovalAsked,
     PersonNeeded,
     RenewalFailed,
+    Stage,
     StoredTokens,
     TokenDied,
     TokenReply,
     Way,
 )
-from broker_tokens.policy import Decision, FindOut, Life, RenewSilently, TellPerson, Wait
-from broker_tokens.renewals import acceptance, adoption, code_exchange, refresh_grant, setbacks
-from broker_tokens.secrets import Secret
-from broker_tokens.store import (
-    ACCESS_TOKEN,
-    EXPIRES_AT,
-    EXTENDED_TOKEN,
-    REFRESH_TOKEN,
-    TokenStore,
-    Writer,
+from broker_tokens.policy import (
+    AskApproval,
+    Decision,
+    FindOut,
+    Life,
+    RenewSilently,
+    TellPerson,
+    Wait,
 )
+from broker_tokens.renewals import adoption, phone_approval, refresh_grant, setbacks
+from broker_tokens.secrets import Secret
+from broker_tokens.store import Writer
+from broker_tokens.watch import LearnCalendar, Probe, calendar_due_at, probe_due_at
 
-# What ends with a logout, as far as the `.env` goes.
-_ALL_TOKENS = (ACCESS_TOKEN, EXPIRES_AT, REFRESH_TOKEN, EXTENDED_TOKEN)
-
-# One tick can adopt, fail to renew, and tell the person; the next one does what is left.
-_STEPS_PER_TICK = 4
+# One tick can adopt, fail to renew, learn the calendar, ask the phone, and tell the person; the
+# next one does what is left.
+_STEPS_PER_TICK = 6
 
 # After a failure that the state could not take (a full disk): how long things are left alone.
 _PAUSE_AFTER_ERROR = timedelta(seconds=30)
+
+Step = Decision | LearnCalendar | Probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +61,10 @@ class Outcome:
     error: TokenError | None = None
 
 
-class TokenService:
+class TokenService(TokenLookout):
     """Keeps the tokens of one `.env`; any number of processes and threads may use one each."""
 
-    def __init__(
-        self,
-        store: TokenStore,
-        configure: Configure,
-        clock: Clock,
-        observers: Iterable[Observer] = (),
-        jitter: setbacks.Jitter = random.random,
-    ) -> None:
-        self._store = store
-        self._configure = configure
-        self._clock = clock
-        self._announcer = Announcer(observers)
-        self._jitter = jitter
-        self._unsaved: tuple[StoredTokens, TokenReply] | None = None
-
-    def look(self) -> Look:
-        """Look at the files without a lock; raises StoreError or ConfigurationError."""
-        return take_look(self._store.load(), self._configure, self._clock())
+    _unsaved: tuple[StoredTokens, TokenReply] | None = None
 
     def tick(self) -> Outcome:
         """Do all that is due now and return when to come again.
@@ -87,19 +73,19 @@ class TokenService:
         are raised.
         """
         error: TokenError | None = None
-        failed: Decision | None = None
+        failed: Step | None = None
         for _ in range(_STEPS_PER_TICK):
             look = self.look()
             self._announcer.notice(look)
-            decision = self._decision(look)
-            if isinstance(decision, Wait):
-                return Outcome(look, decision.until, error)
-            if decision == failed:
+            step = _next_step(look)
+            if isinstance(step, Wait):
+                return Outcome(look, step.until, error)
+            if step == failed:
                 break  # the failure could not be saved (a full disk, a lock held)
             try:
-                self._do(decision)
+                self._do(step)
             except TokenError as failure:
-                error, failed = failure, decision
+                error, failed = failure, step
                 self._tell_failure(failure)
         look = self.look()
         return Outcome(look, look.now + _PAUSE_AFTER_ERROR, error)
@@ -129,93 +115,35 @@ class TokenService:
             raise look.no_token(min_valid)
         return token
 
-    def exchange_code(self, code: Secret) -> StoredTokens:
-        """Spend an authorization code and store what it brings; a code is never sent twice.
+    def ask_phone(self) -> ApprovalAsked:
+        """Have the broker ask the person's phone for approval now, asked today or not.
 
-        Raises TokenRejected for a bad or used code, ConfigurationError for bad credentials,
-        TemporaryFailure for anything unclear, StoreError with nothing sent.
-        """
-        with self._store.writing() as writer:
-            reply = code_exchange.exchange(writer, self._look(writer), code)
-            tokens = self._accept(writer, reply, Way.BROWSER_LOGIN)
-        self._announcer.tell_stored(self._clock(), tokens, Way.BROWSER_LOGIN)
-        return tokens
-
-    def accept_pasted(self, token: Secret) -> StoredTokens:
-        """Store a token that somebody made elsewhere, once the broker has called it alive.
-
-        Raises TokenRejected for a dead token or another account's, TemporaryFailure if the broker
-        cannot be asked.
+        Raises ConfigurationError if the app or its credentials are refused, TemporaryFailure.
         """
         look = self.look()
-        look.broker.check_life(token)
-        user_id = look.broker.user_id(token)
-        claim = expiry_claim(token)
-        # The broker is the judge: it has just called the token alive, whatever its claims say.
-        expires_at = claim if claim is not None and claim > look.now else next_cut(look.now)
-        reply = TokenReply(token, expires_at, user_id)
+        session = look.rules.calendar.coming_session(look.now)
         with self._store.writing() as writer:
-            tokens = self._accept(writer, reply, Way.PASTE)
-        self._announcer.tell_stored(self._clock(), tokens, Way.PASTE)
-        return tokens
+            event = self._ask_phone(writer, self._look(writer), Stage.ASK, session.opens)
+        self._announcer.tell(event)
+        return event
 
-    def confirm(self) -> float:
-        """Ask the broker whether the stored token works; return the NIFTY 50's price in rupees.
-
-        Raises LoginRequired without a token. A refusal is raised as TokenRejected and kept, so that
-        no strategy is handed the token any more, and the next tick looks for another.
-        """
-        look = self.look()
-        token = look.tokens.access_token
-        if token is None:
-            raise look.no_token()
-        try:
-            return look.broker.last_price(token)
-        except TokenRejected as error:
-            with self._store.writing() as writer:
-                again = self._look(writer)
-                if again.tokens.access_token == token:  # else somebody has replaced it meanwhile
-                    setbacks.record_death(writer, again, error, self._jitter, token)
-            self._announcer.tell(TokenDied(look.now, token.fingerprint))
-            raise
-
-    def check_writable(self) -> None:
-        """Raise StoreError if a new token could not be stored; nothing is changed."""
-        with self._store.writing() as writer:
-            writer.prove_writable()
-
-    def log_out(self) -> None:
-        """End the stored token at the broker and empty the tokens in `.env`; raises TokenError.
-
-        The refresh token goes too: with it, a running service would be back in a minute. An
-        extended token lives on at the broker, which offers no way to end it.
-        """
-        with self._store.writing() as writer:
-            look = self._look(writer)
-            if look.tokens.access_token is not None:
-                look.broker.log_out(look.tokens.access_token)
-            stored = writer.load().values
-            emptied = {key: "" for key in _ALL_TOKENS if key in stored}
-            writer.save_tokens(emptied, look.state)
-
-    def _look(self, writer: Writer) -> Look:
-        return take_look(writer.load(), self._configure, self._clock())
-
-    @staticmethod
-    def _decision(look: Look) -> Decision:
-        """Return what is due; somebody else's token whose end is known is first taken over."""
-        if look.is_foreign and look.situation.life is Life.KNOWN:
-            return FindOut()
-        return look.decision
-
-    def _do(self, decision: FindOut | RenewSilently | TellPerson) -> None:
-        match decision:
+    def _do(
+        self, step: FindOut | RenewSilently | AskApproval | TellPerson | LearnCalendar | Probe
+    ) -> None:
+        match step:
             case FindOut():
                 self._adopt()
             case RenewSilently():
                 self._renew(lambda look: isinstance(look.decision, RenewSilently))
+            case AskApproval():
+                self._ask_phone_if_due()
             case TellPerson():
                 self._tell_person()
+            case LearnCalendar():
+                self.learn_calendar()
+            case Probe():
+                with suppress(TokenRejected):  # told as such, and the next step replaces it
+                    self.probe()
 
     def _renew(self, is_due: Callable[[Look], bool]) -> StoredTokens:
         with self._store.writing() as writer:
@@ -280,15 +208,31 @@ class TokenService:
             raise refusal
         self._announcer.tell_stored(self._clock(), tokens, Way.FOUND)
 
-    def _accept(self, writer: Writer, reply: TokenReply, way: Way) -> StoredTokens:
-        """Write a new token, its expiry, refresh token and account in one replace.
+    def _ask_phone_if_due(self) -> None:
+        with self._store.writing() as writer:
+            look = self._look(writer)
+            decision = look.decision
+            if not isinstance(decision, AskApproval):
+                return
+            event = self._ask_phone(writer, look, decision.stage, decision.session.opens)
+            # The notice of this stands for the notice of the stage.
+            writer.save_state(replace(writer.load().state, told=decision.due_at))
+        self._announcer.tell(event)
 
-        Raises TokenRejected for another account's token, and for a pasted one that would replace a
-        longer-lived one; StoreError with the old content kept.
-        """
-        updates, state = acceptance.updates_for(self._look(writer), reply, way)
-        writer.save_tokens(updates, state)
-        return self._look(writer).tokens
+    def _ask_phone(
+        self, writer: Writer, look: Look, stage: Stage, opens: datetime
+    ) -> ApprovalAsked:
+        is_certain, elsewhere = True, ""
+        try:
+            reply = phone_approval.ask(writer, look, self._jitter)
+        except OutcomeUnknown:
+            is_certain, expires_at = False, next_cut(look.now)
+        else:
+            expires_at = reply.expires_at
+            elsewhere = phone_approval.goes_elsewhere(reply, look.settings.notifier_secret)
+        return ApprovalAsked(
+            look.now, stage, opens, expires_at, look.login_url, is_certain, elsewhere
+        )
 
     def _tell_person(self) -> None:
         """Note the stage as told, then tell: a crash in between costs a notice, never a flood."""
@@ -298,11 +242,47 @@ class TokenService:
             if not isinstance(decision, TellPerson):
                 return
             writer.save_state(replace(look.state, told=decision.due_at))
-        opens = decision.session.opens
-        self._announcer.tell(PersonNeeded(look.now, decision.stage, opens, look.login_url))
+        asked = look.state.approval
+        self._announcer.tell(
+            PersonNeeded(
+                look.now,
+                decision.stage,
+                decision.due_at,
+                decision.session.opens,
+                look.login_url,
+                asked.asked_at if asked and phone_approval.is_outstanding(look) else None,
+            )
+        )
 
     def _tell_failure(self, failure: TokenError) -> None:
+        now = self._clock()
+        if isinstance(failure, ConfigurationError):
+            self._announcer.tell(AppRefused(now, str(failure)))
+            return
         retry_at = None
         if isinstance(failure, TemporaryFailure):
-            retry_at = self.look().state.retry_at
-        self._announcer.tell(RenewalFailed(self._clock(), str(failure), retry_at))
+            state = self.look().state
+            retries = (state.retry_at, state.approval.retry_at if state.approval else None)
+            retry_at = min((at for at in retries if at is not None and at >= now), default=None)
+        self._announcer.tell(RenewalFailed(now, str(failure), retry_at))
+
+
+def _next_step(look: Look) -> Step:
+    """Return what is due: the plan, and before a person is spoken to, what spares or informs them.
+
+    Somebody else's token whose end is known is first taken over.
+    """
+    if look.is_foreign and look.situation.life is Life.KNOWN:
+        return FindOut()
+    decision = look.decision
+    if isinstance(decision, FindOut | RenewSilently):
+        return decision
+    calendar_at = calendar_due_at(look.now, look.state.calendar)
+    if calendar_at <= look.now:
+        return LearnCalendar()
+    if not isinstance(decision, Wait):
+        return decision
+    probe_at = probe_due_at(look.now, look.situation, look.rules, look.state.probed_at)
+    if probe_at is not None and probe_at <= look.now:
+        return Probe()
+    return Wait(min(at for at in (decision.until, calendar_at, probe_at) if at is not None))

@@ -1,8 +1,8 @@
 """`.env.state.json`: what a restart must not forget. Holds no secret, only fingerprints."""
 
 import json
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
 from typing import Any, TypeVar
 
 from dateutil.parser import isoparse
@@ -10,7 +10,7 @@ from dateutil.parser import isoparse
 from broker_tokens.clock import IST
 from broker_tokens.durable_file import Replacement, read_bytes
 from broker_tokens.errors import StoreError
-from broker_tokens.model import Failure, Renewal, State, Way
+from broker_tokens.model import Approval, Failure, MarketDays, Renewal, Session, State, Way
 from broker_tokens.secrets import redact
 
 FORMAT = 1
@@ -53,6 +53,12 @@ def _to_json(state: State) -> dict[str, Any]:
         "told": _text(state.told),
         "last_renewal": _renewal_json(state.last_renewal),
         "last_failure": _failure_json(state.last_failure),
+        "approval": _approval_json(state.approval),
+        "noticed": {key: _text(at) for key, at in state.noticed.items()},
+        "probed_at": _text(state.probed_at),
+        "calendar": _calendar_json(state.calendar),
+        "ran_for": state.ran_for,
+        "command_failure": _failure_json(state.command_failure),
     }
 
 
@@ -68,6 +74,12 @@ def _from_json(saved: dict[str, Any]) -> State:
         told=_maybe(_instant, saved["told"]),
         last_renewal=_maybe(_renewal, saved["last_renewal"]),
         last_failure=_maybe(_failure, saved["last_failure"]),
+        approval=_maybe(_approval, saved.get("approval")),
+        noticed={key: _instant(at) for key, at in saved.get("noticed", {}).items()},
+        probed_at=_maybe(_instant, saved.get("probed_at")),
+        calendar=_maybe(_calendar, saved.get("calendar")) or MarketDays(),
+        ran_for=str(saved.get("ran_for", "")),
+        command_failure=_maybe(_failure, saved.get("command_failure")),
     )
 
 
@@ -100,3 +112,50 @@ def _failure_json(failure: Failure | None) -> dict[str, str | None] | None:
 
 def _failure(saved: dict[str, str]) -> Failure:
     return Failure(_instant(saved["at"]), saved["what"])
+
+
+def _approval_json(approval: Approval | None) -> dict[str, str | int | None] | None:
+    if approval is None:
+        return None
+    return {
+        "asked_at": _text(approval.asked_at),
+        "expires_at": _text(approval.expires_at),
+        "refusal": redact(approval.refusal),
+        "retry_at": _text(approval.retry_at),
+        "tries": approval.tries,
+    }
+
+
+def _approval(saved: dict[str, Any]) -> Approval:
+    return Approval(
+        asked_at=_instant(saved["asked_at"]),
+        expires_at=_maybe(_instant, saved["expires_at"]),
+        refusal=saved["refusal"],
+        retry_at=_maybe(_instant, saved["retry_at"]),
+        tries=int(saved["tries"]),
+    )
+
+
+def _calendar_json(calendar: MarketDays) -> dict[str, Any]:
+    return {
+        "asked_at": _text(calendar.asked_at),
+        "learned_at": _text(calendar.learned_at),
+        "days": {day.isoformat(): _session_json(each) for day, each in calendar.days.items()},
+    }
+
+
+def _calendar(saved: dict[str, Any]) -> MarketDays:
+    days: Mapping[str, Any] = saved["days"]
+    return MarketDays(
+        days={date.fromisoformat(day): _maybe(_session, each) for day, each in days.items()},
+        asked_at=_maybe(_instant, saved["asked_at"]),
+        learned_at=_maybe(_instant, saved["learned_at"]),
+    )
+
+
+def _session_json(session: Session | None) -> list[str | None] | None:
+    return None if session is None else [_text(session.opens), _text(session.closes)]
+
+
+def _session(saved: list[str]) -> Session:
+    return Session(*map(_instant, saved))

@@ -22,6 +22,7 @@ REFRESH_TOKEN = "UPSTOX_REFRESH_TOKEN"  # noqa: S105 -- the key's name
 EXPIRES_AT = "UPSTOX_TOKEN_EXPIRES_AT"
 USER_ID = "UPSTOX_USER_ID"
 EXTENDED_TOKEN = "UPSTOX_EXTENDED_TOKEN"  # noqa: S105 -- the key's name
+NOTIFIER_SECRET = "UPSTOX_NOTIFIER_SECRET"  # noqa: S105 -- the key's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,9 @@ class TokenStore:
         state = load_state(_state_path(path))
         return Snapshot(values, read_tokens(values, state), state, text.broken_lines)
 
-    def service_lock(self) -> FileLock:
+    def service_lock(self, timeout: timedelta = timedelta(0)) -> FileLock:
         """Return the lock that a running service holds for all its life."""
-        return FileLock(self.path + ".service.lock", owned_like=self.path)
+        return FileLock(self.path + ".service.lock", owned_like=self.path, timeout=timeout)
 
     @contextmanager
     def writing(self) -> Iterator["Writer"]:

@@ -1,9 +1,12 @@
 """One file a broker; what they have in common is said here."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import Protocol
 
-from broker_tokens.errors import EXIT_PERSON, TemporaryFailure, TokenError
-from broker_tokens.model import TokenReply
+from broker_tokens.errors import EXIT_PERSON, ConfigurationError, TemporaryFailure, TokenError
+from broker_tokens.model import Session, TokenReply
 from broker_tokens.secrets import Secret
 
 
@@ -21,6 +24,26 @@ class CallNotAllowed(TokenError):
     exit_code = EXIT_PERSON
 
 
+class ApprovalNotOffered(ConfigurationError):
+    """This app or account cannot be approved on the phone now; other ways may still work."""
+
+
+class OutcomeUnknown(TemporaryFailure):
+    """The request left and no reply came: the broker may have done what it was asked to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalReply:
+    """The broker has asked the person on the phone.
+
+    The request ends at `expires_at` (aware). `notifier_url` is where the token will be sent, ""
+    if the broker does not tell; its last part is a secret, so it is not shown.
+    """
+
+    expires_at: datetime
+    notifier_url: str = field(default="", repr=False)
+
+
 class Broker(Protocol):
     """What the service asks of a broker. All methods raise TokenError and its kinds."""
 
@@ -33,6 +56,12 @@ class Broker(Protocol):
     def refresh(self, refresh_token: Secret) -> TokenReply:
         """Spend a refresh token (RFC 6749 section 6)."""
 
+    def request_approval(self) -> ApprovalReply:
+        """Have the person asked on the phone; the token itself comes to the notifier.
+
+        Raises OutcomeUnknown when the phone may have been asked all the same.
+        """
+
     def check_life(self, token: Secret) -> None:
         """Return if the broker takes the token for alive; raise TokenRejected if it does not."""
 
@@ -44,3 +73,8 @@ class Broker(Protocol):
 
     def log_out(self, token: Secret) -> None:
         """End the token at the broker."""
+
+    def market_days(
+        self, exchange: str, today: date, token: Secret | None
+    ) -> Mapping[date, Session | None]:
+        """Return the days on which the exchange is closed (None) or open at hours of their own."""

@@ -1,22 +1,32 @@
 """Upstox departs from RFC 6749 like this: its documents know no refresh grant and no `expires_in`,
 every token dies at 03:30 IST, the token reply adds the account, errors are codes in `errors[]`, and
 the client's secret travels in the form. The refresh grant is here by the standard all the same, for
-whoever is given a refresh token.
+whoever is given a refresh token. Beside the standard stands approval on the phone: JSON instead of
+a form, and the token comes to a notifier, not in the reply.
 """
 
-import math
-import re
-from datetime import timedelta
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import date
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from broker_tokens.brokers import CallNotAllowed, UselessReply
+from broker_tokens.brokers import ApprovalReply, CallNotAllowed, OutcomeUnknown, UselessReply
+from broker_tokens.brokers import upstox_calendar as calendar
 from broker_tokens.brokers.upstox_errors import Call, error_for, read_json
+from broker_tokens.brokers.upstox_fields import (
+    address_in,
+    instant_in,
+    number_in,
+    seconds_in,
+    token_in,
+    user_id_in,
+)
 from broker_tokens.clock import Clock
-from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenRejected
-from broker_tokens.expiry import expiry_of, subject_claim
-from broker_tokens.http_message import Request
-from broker_tokens.model import TokenReply
+from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenError, TokenRejected
+from broker_tokens.expiry import expiry_of, next_cut, subject_claim
+from broker_tokens.http_message import Reply, Request
+from broker_tokens.model import Session, TokenReply
 from broker_tokens.secrets import Secret
 from broker_tokens.settings import Settings
 from broker_tokens.transport import Transport
@@ -26,13 +36,10 @@ _TOKEN = "/v2/login/authorization/token"  # noqa: S105 -- a path
 _PROFILE = "/v2/user/profile"
 _LOGOUT = "/v2/logout"
 _LAST_PRICE = "/v3/market-quote/ltp"
+_APPROVAL = "/v3/login/auth/token/request"
+_HOLIDAYS = "/v2/market/holidays"
+_TIMINGS = "/v2/market/timings"
 _NIFTY_50 = "NSE_INDEX|Nifty 50"
-
-# A token is a header's value; web servers refuse headers beyond 8 KB.
-_LONGEST_TOKEN = 8_000
-
-# Known ones have 6 characters; an id is shown to people and stored, so it is not just any text.
-_USER_ID = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
 class Upstox:
@@ -77,6 +84,27 @@ class Upstox:
             {"refresh_token": refresh_token.reveal(), "grant_type": "refresh_token"},
         )
 
+    def request_approval(self) -> ApprovalReply:
+        """Have Upstox ask the person on the phone (Upstox docs, Access Token Request).
+
+        Raises ApprovalNotOffered if this app or account cannot be asked, ConfigurationError for bad
+        credentials, OutcomeUnknown if no reply came, TemporaryFailure if nothing was asked.
+        """
+        self._require_credentials()
+        client_id = quote(self._settings.client_id, safe="", errors="surrogateescape")
+        url = f"{self._settings.api_url}{_APPROVAL}/{client_id}"
+        body = {"client_secret": self._settings.client_secret.reveal()}
+        try:
+            reply = self._transport.send(Request("POST", url, json=body, may_be_cut=False))
+        except TemporaryFailure as error:
+            if not error.request_sent:
+                raise
+            raise OutcomeUnknown(
+                f"Upstox's answer to the request for approval was lost: {error.cause}",
+                "Look at the phone; if nothing is asked there, log in: python init_tokens.py",
+            ) from None
+        return self._read_approval(self._content(Call.APPROVAL, reply).get("data"))
+
     def check_life(self, token: Secret) -> None:
         """Return if the token lives; raises TokenRejected, or TemporaryFailure if it is unclear.
 
@@ -93,7 +121,7 @@ class Upstox:
         quotes = self._call("GET", path, token).get("data")
         for each in quotes.values() if isinstance(quotes, dict) else ():
             if isinstance(each, dict) and each.get("instrument_token") == _NIFTY_50:
-                price = _number(each.get("last_price"))
+                price = number_in(each.get("last_price"))
                 if price is not None:
                     return price
         raise TemporaryFailure("Upstox's reply holds no price of the NIFTY 50.", "Try again later.")
@@ -103,14 +131,31 @@ class Upstox:
         try:
             data = self._call("GET", _PROFILE, token).get("data")
         except CallNotAllowed:
-            claimed = _user_id(subject_claim(token))
+            claimed = user_id_in(subject_claim(token))
             if claimed is None:
                 raise
             return claimed
-        found = _user_id(data.get("user_id")) if isinstance(data, dict) else None
+        found = user_id_in(data.get("user_id")) if isinstance(data, dict) else None
         if found is None:
             raise TemporaryFailure("Upstox's profile reply names no user.", "Try again later.")
         return found
+
+    def market_days(
+        self, exchange: str, today: date, token: Secret | None
+    ) -> Mapping[date, Session | None]:
+        """Return the days on which `exchange` is closed (None) or open at hours of their own.
+
+        Needs no token, save for the special sessions of the next weekend (Upstox docs, Market
+        Holidays and Market Timings).
+        """
+        entries = self._call("GET", _HOLIDAYS, token).get("data")
+        if not isinstance(entries, list):
+            raise TemporaryFailure("Upstox's reply holds no list of holidays.", "Try again later.")
+        days = calendar.days_of_holidays(entries, exchange, today)
+        if token is not None:
+            unlisted = [day for day in calendar.weekend_days(today) if day not in days]
+            days |= self._special_sessions(exchange, unlisted, token)
+        return calendar.nearest(days)
 
     def log_out(self, token: Secret) -> None:
         """End the token (Upstox docs, Logout); one that is dead already is no error.
@@ -124,6 +169,19 @@ class Upstox:
         if error is not None and (isinstance(error, CallNotAllowed) or not is_dead):
             raise error
 
+    def _special_sessions(
+        self, exchange: str, weekend: list[date], token: Secret
+    ) -> dict[date, Session | None]:
+        """Return the sessions of a weekend; a day that cannot be asked for is left out."""
+        found: dict[date, Session | None] = {}
+        for day in weekend:
+            with suppress(TokenError):
+                timings = self._call("GET", f"{_TIMINGS}/{day}", token).get("data")
+                session = calendar.session_of_timings(timings, exchange, day)
+                if session is not None:
+                    found[day] = session
+        return found
+
     def _require_credentials(self) -> None:
         if not self._settings.has_credentials:
             raise ConfigurationError(
@@ -132,7 +190,9 @@ class Upstox:
                 " https://account.upstox.com/developer/apps",
             )
 
-    def _call(self, method: str, path: str, token: Secret) -> dict[str, Any]:
+    def _call(self, method: str, path: str, token: Secret | None) -> dict[str, Any]:
+        if token is None:
+            return self._send(Call.BEARER, Request(method, self._settings.api_url + path))
         return self._send(Call.BEARER, self._bearer(method, path, token))
 
     def _bearer(self, method: str, path: str, token: Secret) -> Request:
@@ -156,24 +216,35 @@ class Upstox:
         return self._read_token_reply(body)
 
     def _send(self, call: Call, request: Request) -> dict[str, Any]:
-        reply = self._transport.send(request)
+        return self._content(call, self._transport.send(request))
+
+    def _content(self, call: Call, reply: Reply) -> dict[str, Any]:
         error = error_for(call, reply, self._clock())
         if error is not None:
             raise error
         return read_json(reply) or {}
 
+    def _read_approval(self, data: object) -> ApprovalReply:
+        """Read what was granted; a request lives until the next 03:30 IST at the longest."""
+        now = self._clock()
+        cut = next_cut(now)
+        fields = data if isinstance(data, dict) else {}
+        told = instant_in(fields.get("authorization_expiry"))
+        expires_at = told if told is not None and now < told < cut else cut
+        return ApprovalReply(expires_at, address_in(fields.get("notifier_url")) or "")
+
     def _read_token_reply(self, body: dict[str, Any]) -> TokenReply:
         """Check a reply offline; one without a usable token still hands over its refresh token."""
         now = self._clock()
-        refresh_token = _token(body.get("refresh_token"))
-        access_token = _token(body.get("access_token"))
+        refresh_token = token_in(body.get("refresh_token"))
+        access_token = token_in(body.get("access_token"))
         if access_token is None:
             raise UselessReply(
                 "Upstox's reply holds no access token.",
                 "Log in again: python init_tokens.py",
                 refresh_token=refresh_token,
             )
-        expires_at = expiry_of(access_token, now, _seconds(body.get("expires_in")))
+        expires_at = expiry_of(access_token, now, seconds_in(body.get("expires_in")))
         if expires_at <= now:
             raise UselessReply(
                 "Upstox sent a token that is expired already.",
@@ -183,38 +254,10 @@ class Upstox:
         return TokenReply(
             access_token=access_token,
             expires_at=expires_at,
-            user_id=_user_id(body.get("user_id")),
+            user_id=user_id_in(body.get("user_id")),
             refresh_token=refresh_token,
-            extended_token=_token(body.get("extended_token")),
+            extended_token=token_in(body.get("extended_token")),
         )
-
-
-def _token(value: object) -> Secret | None:
-    """Return a reply's token, or None if it is absent or none that a header could carry."""
-    if not isinstance(value, str) or len(value) > _LONGEST_TOKEN:
-        return None
-    token = Secret(value)
-    return token if token.is_well_formed else None
-
-
-def _user_id(value: object) -> str | None:
-    return value if isinstance(value, str) and _USER_ID.fullmatch(value) else None
-
-
-def _seconds(value: object) -> timedelta | None:
-    number = _number(value)
-    return timedelta(seconds=number) if number is not None and 0 < number < 1e9 else None
-
-
-def _number(value: object) -> float | None:
-    """Return a JSON number that is one: Python's parser also takes NaN and endless integers."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _encoded(query: dict[str, str]) -> str:

@@ -1,7 +1,7 @@
 """Upstox's errors, told apart by their code, not by the HTTP status.
 
-Codes and meanings: Upstox docs, Error Codes and the page of each endpoint. Which HTTP status comes
-with which code is mostly undocumented, so the status decides only where there is no code.
+Which HTTP status comes with which code is mostly undocumented, so the status decides only where
+there is no code.
 """
 
 import json
@@ -11,7 +11,8 @@ from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from typing import Any
 
-from broker_tokens.brokers import CallNotAllowed
+from broker_tokens.brokers import ApprovalNotOffered, CallNotAllowed
+from broker_tokens.brokers import upstox_codes as codes_of
 from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenError, TokenRejected
 from broker_tokens.http_message import Reply
 
@@ -21,41 +22,12 @@ class Call(Enum):
 
     CODE = auto()
     REFRESH = auto()
+    APPROVAL = auto()
     BEARER = auto()
 
 
-_DEAD_TOKEN = {"UDAPI100050"}
-_BAD_CODE = {"UDAPI100057", "UDAPI1022", *_DEAD_TOKEN}
-_ACCOUNT = {"UDAPI100058"}
-_IP_GATE = {"UDAPI1221", "UDAPI1154"}
-_TOKEN_CLASS = {"UDAPI100067", "UDAPI1149"}
-_RATE_LIMIT = {"UDAPI10005", "UDAPI100099"}
-_TRANSIENT = {"UDAPI100500", "UDAPI100072", "UDAPI100074"}
-_OUR_FAULT = {
-    *("UDAPI10000", "UDAPI100060", "UDAPI100036", "UDAPI100038", "UDAPI100015"),
-    *("UDAPI1009", "UDAPI1011", "UDAPI1087", "UDAPI100043"),
-}
-_CREDENTIALS = {
-    "UDAPI100016": "invalid credentials",
-    "UDAPI100068": "the client ID or redirect URI is wrong",
-    "UDAPI100069": "the client ID or client secret is wrong",
-    "UDAPI100070": "the redirect URI is not the one registered for the app",
-    "UDAPI100073": "the client ID is inactive",
-    "UDAPI1017": "the client ID is missing",
-    "UDAPI1018": "the redirect URI is missing",
-    "UDAPI1023": "the grant type is missing",
-    "UDAPI1024": "the client secret is missing",
-    "UDAPI1123": "the app has no notifier address",
-    "UDAPI1124": "the app's user is not an individual",
-    "UDAPI1155": "the app is under review or rejected",
-    "UDAPI1157": "the app has expired",
-}
-
-# At a bearer call this one can be about the token as well as about the app.
-_UNCLEAR = {"UDAPI100016"}
-
-# What a refresh-shaped form lacks in Upstox's eyes: its token endpoint knows no refresh grant.
-_NO_REFRESH_GRANT = {"UDAPI1018", "UDAPI1023", "UDAPI100070", *_BAD_CODE}
+# RFC 6749 governs these alone.
+_TOKEN_REQUESTS = {Call.CODE, Call.REFRESH}
 
 # Nothing else of a reply's text reaches a message: it may be anything, our own secrets included.
 _CODE = re.compile(r"UDAPI\d{1,9}")
@@ -132,62 +104,80 @@ def _by_code(call: Call, codes: set[str], reply: Reply, now: datetime) -> TokenE
         return known
     if call is Call.BEARER:
         return _at_a_bearer_call(codes)
+    if call is Call.APPROVAL:
+        return _at_an_approval(codes)
     refused, by_what = (
-        (_grant_refused, codes & _NO_REFRESH_GRANT)
+        (_grant_refused, codes & codes_of.NO_REFRESH_GRANT)
         if call is Call.REFRESH
-        else (_code_refused, codes & _BAD_CODE)
+        else (_code_refused, codes & codes_of.BAD_CODE)
     )
     return refused(_name(by_what)) if by_what else _by_credentials(codes)
 
 
 def _by_credentials(codes: set[str]) -> ConfigurationError | None:
-    code = min(codes & _CREDENTIALS.keys(), default=None)
-    return _credentials_refused(f"{_CREDENTIALS[code]} ({code})") if code else None
+    code = min(codes & codes_of.CREDENTIALS.keys(), default=None)
+    if code is not None:
+        return _credentials_refused(f"{codes_of.CREDENTIALS[code]} ({code})")
+    return _by_app(codes, ConfigurationError)
+
+
+def _by_app(codes: set[str], kind: type[ConfigurationError]) -> ConfigurationError | None:
+    code = min(codes & codes_of.APP.keys(), default=None)
+    if code is None:
+        return None
+    what, remedy = codes_of.APP[code]
+    return kind(f"{what} ({code}).", remedy)
 
 
 def _wherever_it_comes(codes: set[str], reply: Reply, now: datetime) -> TokenError | None:
-    if codes & _RATE_LIMIT or reply.status == 429:
+    if codes & codes_of.RATE_LIMIT or reply.status == 429:
         return _rate_limited(reply, now)
-    if codes & _TRANSIENT:
-        cause = f"Upstox has trouble of its own ({_name(codes & _TRANSIENT)})."
+    if codes & codes_of.TRANSIENT:
+        cause = f"Upstox has trouble of its own ({_name(codes & codes_of.TRANSIENT)})."
         return TemporaryFailure(cause, _LATER, retry_after=_retry_after(reply, now))
-    if codes & _ACCOUNT:
-        cause = f"The Upstox account has no active segment ({_name(codes & _ACCOUNT)})."
+    if codes & codes_of.ACCOUNT:
+        cause = f"The Upstox account has no active segment ({_name(codes & codes_of.ACCOUNT)})."
         return TokenRejected(cause, "Reactivate it in the Upstox app, then log in again.")
-    if codes & _OUR_FAULT:
+    if codes & codes_of.OUR_FAULT:
         return TokenError(
-            f"Upstox does not understand our request ({_name(codes & _OUR_FAULT)}).",
+            f"Upstox does not understand our request ({_name(codes & codes_of.OUR_FAULT)}).",
             "This is a defect of this program or a change at Upstox; please report the code.",
         )
     return _not_allowed(codes)
 
 
 def _not_allowed(codes: set[str]) -> CallNotAllowed | None:
-    if codes & _IP_GATE:
+    if codes & codes_of.IP_GATE:
         return CallNotAllowed(
             "403 Forbidden: this call is allowed only from the registered static IP"
-            f" ({_name(codes & _IP_GATE)}); the token itself is fine.",
+            f" ({_name(codes & codes_of.IP_GATE)}); the token itself is fine.",
             "Run it from that machine, or register this one's address at Upstox.",
         )
-    if codes & _TOKEN_CLASS:
+    if codes & codes_of.TOKEN_CLASS:
         return CallNotAllowed(
             "403 Forbidden: this token is of the wrong class for the call"
-            f" ({_name(codes & _TOKEN_CLASS)}).",
+            f" ({_name(codes & codes_of.TOKEN_CLASS)}).",
             "Log in for a normal access token: python init_tokens.py",
         )
     return None
 
 
 def _at_a_bearer_call(codes: set[str]) -> TokenError | None:
-    if codes & _DEAD_TOKEN:
-        name = _name(codes & _DEAD_TOKEN)
+    if codes & codes_of.DEAD_TOKEN:
+        name = _name(codes & codes_of.DEAD_TOKEN)
         return TokenRejected(f"Token is expired or invalid: Upstox refuses it ({name}).", _LOG_IN)
-    return _by_credentials(codes - _UNCLEAR)
+    return _by_credentials(codes - codes_of.UNCLEAR)
+
+
+def _at_an_approval(codes: set[str]) -> ConfigurationError | None:
+    """Judge the milder way where there are two: wrong credentials would end every way at once."""
+    not_offered = _by_app(codes, ApprovalNotOffered)
+    return not_offered or _by_credentials(codes - codes_of.NOT_IN_AN_APPROVAL)
 
 
 def _by_standard_error(call: Call, standard: str, reply: Reply) -> TokenError | None:
     """Judge by RFC 6749's word: it is about token requests, and no verdict of a failing server."""
-    if call is Call.BEARER or reply.status >= 500:
+    if call not in _TOKEN_REQUESTS or reply.status >= 500:
         return None
     if standard == "invalid_client":
         return _credentials_refused(f"the client ID or client secret is wrong ({standard})")
@@ -209,7 +199,7 @@ def _by_status(
     which = f" ({_name(codes)})" if codes else ""
     # RFC 6749 section 5.2 keeps 401 for credentials; a page of a proxy or gate is not Upstox's, and
     # with a code that we do not know it may mean anything.
-    if status == 401 and call is not Call.BEARER and body is not None and not codes:
+    if status == 401 and call in _TOKEN_REQUESTS and body is not None and not codes:
         return _credentials_refused("401 Unauthorized")
     if 300 <= status < 400:
         return TemporaryFailure(
@@ -279,7 +269,7 @@ def _credentials_refused(reason: str) -> ConfigurationError:
     return ConfigurationError(
         f"Upstox refuses the app's credentials: {reason}.",
         "Compare UPSTOX_CLIENT_ID, UPSTOX_CLIENT_SECRET and UPSTOX_REDIRECT_URI with the app at"
-        " https://account.upstox.com/developer/apps",
+        f" {codes_of.APPS}",
     )
 
 

@@ -9,13 +9,15 @@ import webbrowser
 from collections.abc import Mapping, Sequence
 
 from broker_tokens.app import build_service
+from broker_tokens.background import listening_service
 from broker_tokens.cli.output import answer, guarded, open_to_others, say
 from broker_tokens.clock import format_duration, format_ist
 from broker_tokens.errors import EXIT_OK, EXIT_USAGE, LoginRequired, TemporaryFailure, TokenError
 from broker_tokens.forecast import renewal_sentence
 from broker_tokens.look import Look
 from broker_tokens.renewals.browser_login import LOGIN_LIMIT, RedirectCatcher, can_catch
-from broker_tokens.renewals.code_exchange import read_code
+from broker_tokens.renewals.code_exchange import read_code, state_of
+from broker_tokens.renewals.login_link import check_state, is_link_state, new_state
 from broker_tokens.secrets import Secret
 from broker_tokens.service import TokenService
 from broker_tokens.settings import locate
@@ -61,31 +63,43 @@ def run(options: argparse.Namespace) -> int:
         say("Start without it, and paste it when asked.")
         return EXIT_USAGE
     env_path = locate(options.env_file)
-    service = build_service(env_path, need_credentials=not options.paste_token)
+    service = build_service(
+        env_path,
+        need_credentials=not options.paste_token,
+        is_listening=bool(listening_service(env_path)),
+    )
     service.look()  # a wrong setting shows before anyone logs in
     service.check_writable()
     if options.paste_token:
         say("Paste the access token and press Enter:")
         service.accept_pasted(_read_token())
     else:
-        _log_in(service, use_browser=not options.no_browser and _has_browser(os.environ))
+        _log_in(service, env_path, use_browser=not options.no_browser and _has_browser(os.environ))
     _report(service, env_path)
     return EXIT_OK
 
 
-def _log_in(service: TokenService, *, use_browser: bool) -> None:
+def _log_in(service: TokenService, env_path: str, *, use_browser: bool) -> None:
     look = service.look()
-    state = secrets.token_urlsafe(24)
+    state = _new_state(look)
     address = look.broker.authorization_url(state)
+    listens_at = listening_service(env_path)
     if use_browser and can_catch(look.settings.redirect_uri):
         try:
             catcher = RedirectCatcher(look.settings.redirect_uri, state)
         except TemporaryFailure as error:
-            say(f"{error.cause} So the answer has to be pasted.")
+            if not listens_at:
+                say(f"{error.cause} So the answer has to be pasted.")
         else:
             _log_in_here(service, catcher, address)
             return
-    _log_in_anywhere(service, address, state)
+    _log_in_anywhere(service, address, state, listens_at)
+
+
+def _new_state(look: Look) -> str:
+    """Return a state for this login; one that a listening service knows as ours, if it can be."""
+    key = look.settings.notifier_secret
+    return secrets.token_urlsafe(24) if key is None else new_state(key, look.now + LOGIN_LIMIT)
 
 
 def _log_in_here(service: TokenService, catcher: RedirectCatcher, address: str) -> None:
@@ -104,19 +118,42 @@ def _log_in_here(service: TokenService, catcher: RedirectCatcher, address: str) 
         catcher.finish("Successfully authenticated with Upstox! You can close this page.")
 
 
-def _log_in_anywhere(service: TokenService, address: str, state: str) -> None:
+def _log_in_anywhere(service: TokenService, address: str, state: str, listens_at: str) -> None:
     say(f"Open this address in a browser, on any device, and log in:\n\n  {address}\n")
-    say("The page you come back to may fail to load; that is normal: its address is what counts.")
+    if listens_at:
+        say(f"The running service listens at {listens_at} and may take the answer itself.")
+        say("If the page you come back to says so, press Enter here. Else:")
+    else:
+        say("The page you come back to may fail to load; that is normal: its address counts.")
     say("Paste that whole address here, or the code in it, and press Enter:")
-    service.exchange_code(read_code(_read_line(), state))
+    before = service.look().state.last_renewal
+    line = sys.stdin.readline(_LONGEST_LINE).strip()
+    if not line and listens_at and service.look().state.last_renewal != before:
+        return  # the service has taken the answer
+    service.exchange_code(_code_in(line, state, service.look()))
+
+
+def _code_in(line: str, state: str, look: Look) -> Secret:
+    """Return the code in a pasted line; of this login, or of a link that the service sent out."""
+    if not line:
+        raise _nothing_pasted()
+    key, found = look.settings.notifier_secret, state_of(line)
+    if key is not None and found is not None and is_link_state(key, found):
+        check_state(key, found, look.now, look.state.spent_codes)
+        return read_code(line, found)
+    return read_code(line, state)
 
 
 def _read_line() -> str:
     """Return one line from the keyboard or a pipe; raises LoginRequired if there is none."""
     line = sys.stdin.readline(_LONGEST_LINE).strip()
     if not line:
-        raise LoginRequired("Nothing was pasted.", "Start again: python init_tokens.py")
+        raise _nothing_pasted()
     return line
+
+
+def _nothing_pasted() -> LoginRequired:
+    return LoginRequired("Nothing was pasted.", "Start again: python init_tokens.py")
 
 
 def _read_token() -> Secret:

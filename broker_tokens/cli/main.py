@@ -1,15 +1,22 @@
 """`upstox-token`: everything besides the service and the first login."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from broker_tokens.app import build_service
+from broker_tokens.background import listening_service
 from broker_tokens.cli import init, status
 from broker_tokens.cli.output import answer, guarded, say
 from broker_tokens.clock import format_ist
-from broker_tokens.errors import EXIT_OK, EXIT_TEMPORARY, TokenError
+from broker_tokens.errors import EXIT_OK, EXIT_TEMPORARY, ConfigurationError, TokenError
+from broker_tokens.notices import channels
+from broker_tokens.notices.words import Kind, Notice
+from broker_tokens.renewals.phone_approval import NOTIFIER_PATH, public_base
+from broker_tokens.secrets import redact
 from broker_tokens.service import TokenService
 from broker_tokens.settings import locate
 
@@ -47,9 +54,22 @@ def parser() -> argparse.ArgumentParser:
         metavar="10m",
         help="how long it must live at least (s, m or h)",
     )
-    _add(commands, "renew", _renew, "renew with the refresh token now, whatever is due")
+    renew = _add(commands, "renew", _renew, "renew with the refresh token now, whatever is due")
+    renew.add_argument(
+        "--phone", action="store_true", help="ask for approval on the phone instead, once more"
+    )
     _add_login(commands)
     _add(commands, "check", _check, "ask the broker whether the token works")
+    notifier = _add(
+        commands, "notifier", _notifier, "print the notifier address to register at the broker"
+    )
+    notifier.add_argument(
+        "--url",
+        metavar="URL",
+        help="public https address that leads to the service (default: that of the redirect URI)",
+    )
+    notify = _add(commands, "notify", _notify, "send a test notice through every channel")
+    notify.add_argument("--test", action="store_true", required=True, help="what it does")
     _add(commands, "logout", _logout, "end the token at the broker and empty the tokens in .env")
     _add_simulator(commands)
     demo = commands.add_parser("demo", help="two trading days on the simulator, in seconds")
@@ -95,7 +115,8 @@ def _length(text: str) -> timedelta:
 
 
 def _service(options: argparse.Namespace) -> TokenService:
-    return build_service(locate(options.env_file))
+    env_path = locate(options.env_file)
+    return build_service(env_path, is_listening=bool(listening_service(env_path)))
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -110,10 +131,55 @@ def _token(options: argparse.Namespace) -> int:
 
 
 def _renew(options: argparse.Namespace) -> int:
+    if options.phone:
+        return _ask_phone(options)
     tokens = _service(options).renew()
     assert tokens.expires_at is not None  # noqa: S101 -- just stored
     answer(f"Renewed: lives until {format_ist(tokens.expires_at)}.")
     return EXIT_OK
+
+
+def _ask_phone(options: argparse.Namespace) -> int:
+    service = _service(options)
+    service.notifier_secret()
+    if not listening_service(locate(options.env_file)):
+        say("No service with --listen runs here: the approved token may find nobody to take it.")
+    event = service.ask_phone()
+    if event.goes_elsewhere:
+        say(f"Upstox will send the token to {event.goes_elsewhere}, which is not this service.")
+        say("Register the address that `upstox-token notifier` prints.")
+    if not event.is_certain:
+        say("Upstox's reply got lost: look at the phone before you ask again.")
+    answer(f"Asked. Approve it on your phone, until {format_ist(event.expires_at)}.")
+    return EXIT_OK
+
+
+def _notifier(options: argparse.Namespace) -> int:
+    service = _service(options)
+    redirect = urlsplit(service.look().settings.redirect_uri)
+    base = public_base(options.url or f"{redirect.scheme}://{redirect.netloc}")
+    answer(f"{base}{NOTIFIER_PATH}{service.notifier_secret().reveal()}")
+    say('Enter this as "Notifier Webhook Endpoint" of your app, and keep it to yourself:')
+    say("https://account.upstox.com/developer/apps")
+    say("It must lead to token_refresh_service.py --listen; the README shows nginx and Caddy.")
+    return EXIT_OK
+
+
+def _notify(options: argparse.Namespace) -> int:
+    settings = _service(options).look().settings
+    if not channels.is_any_configured(settings):
+        raise ConfigurationError(
+            "Nobody to tell: neither UPSTOX_NOTIFY_URLS nor UPSTOX_NOTIFY_COMMAND is set.",
+            "Set one of them in .env (the README shows how).",
+        )
+    notice = Notice(Kind.TEST, "test", "Upstox token: a test", "If you can read this, it works.")
+    is_well = True
+    for name, finished in channels.send(notice, settings, os.environ):
+        answer(f"{name}: {redact(finished.problem) or 'sent'}")
+        if finished.problem:
+            is_well = False
+            say(finished.said)
+    return EXIT_OK if is_well else EXIT_TEMPORARY
 
 
 def _check(options: argparse.Namespace) -> int:

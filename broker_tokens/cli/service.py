@@ -6,11 +6,13 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from datetime import time
+from datetime import time, timedelta
 from types import FrameType
 
+from broker_tokens.aftermath import Aftermath
+from broker_tokens.announcer import Announcer
 from broker_tokens.app import build_service
-from broker_tokens.background import only_service
+from broker_tokens.background import note_service, only_service
 from broker_tokens.cli.output import error_text, guarded, open_to_others, say
 from broker_tokens.clock import format_ist, system_clock
 from broker_tokens.errors import (
@@ -21,20 +23,27 @@ from broker_tokens.errors import (
     LoginRequired,
     TokenError,
 )
-from broker_tokens.event_log import log_event
 from broker_tokens.forecast import next_step
 from broker_tokens.look import Look
 from broker_tokens.loop import Loop
+from broker_tokens.place import Place, parse_place
 from broker_tokens.service import Outcome, TokenService
-from broker_tokens.settings import locate, parse_time
+from broker_tokens.setting_values import parse_time
+from broker_tokens.settings import locate
 from broker_tokens.waker import Stopping, Waker
 
 log = logging.getLogger(__name__)
 
+# How long --once waits for notices and UPSTOX_ON_RENEW: cron may not pile them up.
+_ONCE_LIMIT = timedelta(seconds=90)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the service; returns the exit code."""
-    options = parser().parse_args(arguments)
+    made = parser()
+    options = made.parse_args(arguments)
+    if options.listen and (options.once or options.force):
+        made.error("--listen is for the service that keeps running, not for --once or --force")
     return guarded(lambda: _run(options))
 
 
@@ -63,6 +72,12 @@ def parser() -> argparse.ArgumentParser:
         help="the log (default: upstox_token_refresh.log beside the .env; under systemd the"
         " journal alone)",
     )
+    made.add_argument(
+        "--listen",
+        type=_place,
+        metavar="HOST:PORT",
+        help="take login redirects and approved tokens there; a port alone: on 127.0.0.1",
+    )
     made.add_argument("-v", "--verbose", action="store_true", help="log more")
     return made
 
@@ -70,6 +85,13 @@ def parser() -> argparse.ArgumentParser:
 def _clock_time(text: str) -> time:
     try:
         return parse_time(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _place(text: str) -> Place:
+    try:
+        return parse_place(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -92,38 +114,66 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace, env_path: str) -> int:
+    aftermath = Aftermath(env_path)
     with closing(Waker()) as waker:
         service = build_service(
             env_path,
             waker=waker,
-            observers=[log_event],
+            announcer=aftermath.announcer,
             refresh_time=options.time,
             need_credentials=True,
+            is_listening=options.listen is not None,
         )
         with _signals_to(waker):
             if options.once or options.force:
-                return _once(service, force=options.force)
-            return _keep_running(service, waker, env_path)
+                code = _once(service, aftermath, force=options.force)
+                aftermath.finish(_ONCE_LIMIT)
+                return code
+            with (
+                only_service(env_path) as lock,
+                _listening(options, env_path, aftermath.announcer, waker) as place,
+            ):
+                note_service(lock, str(place or ""))
+                return _keep_running(service, aftermath, waker, env_path)
 
 
-def _keep_running(service: TokenService, waker: Waker, env_path: str) -> int:
-    with only_service(env_path):
-        look = service.look()  # a wrong setting ends the start; later it is only reported
-        log.info("Service started for %s (pid %s).", env_path, os.getpid())
-        _log_start(look)
-        if (warning := open_to_others(env_path)) is not None:
-            log.warning("%s", warning)
-        loop = Loop(service, system_clock, waker.wait, lambda: waker.stopping)
-        with suppress(Stopping):
-            loop.run()
-        log.info("Service stopped.")
+@contextmanager
+def _listening(
+    options: argparse.Namespace, env_path: str, announcer: Announcer, waker: Waker
+) -> Iterator[Place | None]:
+    """Listen while inside, where --listen says so."""
+    if options.listen is None:
+        yield None
+        return
+    from broker_tokens.listener import listening  # most services never listen: spare them the rest
+
+    with listening(
+        env_path, options.listen, announcer, waker.wake, environ=os.environ, clock=system_clock
+    ) as place:
+        log.info("Listening at %s for login redirects and approved tokens.", place)
+        if not place.is_loopback:
+            log.warning("Whoever reaches %s can talk to it in plain HTTP; see the README.", place)
+        yield place
+
+
+def _keep_running(service: TokenService, aftermath: Aftermath, waker: Waker, env_path: str) -> int:
+    look = service.look()  # a wrong setting ends the start; later it is only reported
+    log.info("Service started for %s (pid %s).", env_path, os.getpid())
+    _log_start(look)
+    if (warning := open_to_others(env_path)) is not None:
+        log.warning("%s", warning)
+    loop = Loop(service, system_clock, waker.wait, lambda: waker.stopping, aftermath.look_after)
+    with suppress(Stopping):
+        loop.run()
+    log.info("Service stopped.")
     return EXIT_OK
 
 
-def _once(service: TokenService, *, force: bool) -> int:
+def _once(service: TokenService, aftermath: Aftermath, *, force: bool) -> int:
     if force:
         return _forced(service)
     outcome = service.tick()
+    aftermath.look_after(outcome.look)
     log.debug("%s", next_step(outcome.look).sentence(outcome.look.now))
     code = exit_code(outcome)
     if code != EXIT_OK:

@@ -6,6 +6,7 @@ from broker_tokens.clock import IST, format_duration, format_ist
 from broker_tokens.errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_PERSON, EXIT_TEMPORARY
 from broker_tokens.forecast import next_step
 from broker_tokens.look import Look
+from broker_tokens.model import Approval
 from broker_tokens.policy import Life
 
 FORMAT = 1
@@ -49,16 +50,32 @@ def as_text(look: Look) -> str:
         lines.append(f"last renewal:  {format_ist(renewal.at)} ({renewal.way})")
     if failure is not None:
         lines.append(f"last failure:  {format_ist(failure.at)}: {failure.what}")
+    if (asked := look.state.approval) is not None:
+        lines.append(f"approval:      {_approval_words(asked)}")
+    if (command := look.state.command_failure) is not None:
+        lines.append(f"on renew:      {format_ist(command.at)}: {command.what}")
     step = next_step(look)
     ahead = f"in {format_duration(step.at - look.now)}" if step.at > look.now else "due now"
     lines.append(f"next step:     {step.what}, {format_ist(step.at)} ({ahead})")
     return "\n".join(lines)
 
 
+def _approval_words(asked: Approval) -> str:
+    """Return what became of the last request for approval, as far as anybody knows."""
+    at = f"asked for at {format_ist(asked.asked_at)}"
+    if asked.refusal:
+        return f"{at}, refused: {asked.refusal}"
+    if asked.retry_at is not None:
+        return f"{at} and failed; next try {format_ist(asked.retry_at)}"
+    until = asked.expires_at
+    return f"{at}, open until {format_ist(until)}" if until else f"{at}, outcome unknown"
+
+
 def as_json(look: Look) -> str:
     """Return the status for programs, in format 1."""
     expires_at = look.situation.expires_at
     renewal, failure, step = look.state.last_renewal, look.state.last_failure, next_step(look)
+    asked, command = look.state.approval, look.state.command_failure
     left = None if expires_at is None else max(0, int((expires_at - look.now).total_seconds()))
     return json.dumps(
         {
@@ -71,6 +88,14 @@ def as_json(look: Look) -> str:
             "last_renewal": renewal
             and {"at": renewal.at.astimezone(IST).isoformat(), "way": renewal.way},
             "next_step": {"what": step.what, "at": step.at.astimezone(IST).isoformat()},
+            "last_approval": asked
+            and {
+                "asked_at": asked.asked_at.astimezone(IST).isoformat(),
+                "expires_at": asked.expires_at and asked.expires_at.astimezone(IST).isoformat(),
+                "refusal": asked.refusal or None,
+            },
+            "on_renew_failure": command
+            and {"at": command.at.astimezone(IST).isoformat(), "what": command.what},
             "last_failure": failure
             and {"at": failure.at.astimezone(IST).isoformat(), "what": failure.what},
         },

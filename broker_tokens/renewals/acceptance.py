@@ -3,8 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from broker_tokens.calendar import session_on
-from broker_tokens.clock import IST, format_ist
+from broker_tokens.clock import format_ist, ist_date
 from broker_tokens.errors import TokenRejected
 from broker_tokens.expiry import SAME_END, next_cut, subject_claim
 from broker_tokens.look import Look
@@ -22,13 +21,13 @@ from broker_tokens.store import (
 def updates_for(look: Look, reply: TokenReply, way: Way) -> tuple[dict[str, str], State]:
     """Return the `.env` keys to write and the new state.
 
-    Raises TokenRejected for another account's token, and for a pasted one that a longer-lived one
-    would give way to. A reply of the token endpoint that is outlived still has its refresh token
-    kept, as the old one may be spent.
+    Raises TokenRejected for another account's token, and for one from outside (a paste, the phone)
+    that a longer-lived one would give way to. A reply of the token endpoint that is outlived still
+    has its refresh token kept, as the old one may be spent.
     """
     user_id = _account(look, reply)
     outlived = _is_outlived(look, reply)
-    if outlived and way is Way.PASTE:
+    if outlived and way in (Way.PASTE, Way.PHONE_APPROVAL):
         raise TokenRejected(
             "A token that lives longer is stored already"
             f" (until {format_ist(look.tokens.expires_at or look.now)}).",
@@ -37,6 +36,8 @@ def updates_for(look: Look, reply: TokenReply, way: Way) -> tuple[dict[str, str]
     updates = _other_keys(look, reply, user_id)
     kept = look.tokens.expires_at if outlived else None
     state = after_success(look, way, kept or reply.expires_at)
+    if way is Way.PHONE_APPROVAL:
+        state = replace(state, approval=None)  # the request is answered; the next may be sent
     if not outlived:
         updates[ACCESS_TOKEN] = reply.access_token.reveal()
         updates[EXPIRES_AT] = format_expiry(reply.expires_at)
@@ -90,11 +91,12 @@ def after_success(look: Look, way: Way, expires_at: datetime) -> State:
     What the person was told is forgotten only if the token covers the session they were told about:
     else one that ends in its midst would have them told all over again.
     """
-    session = session_on(look.now.astimezone(IST).date(), look.rules.hours)
+    session = look.rules.calendar.session_on(ist_date(look.now))
+    is_covered = session is None or expires_at >= session.closes
     return replace(
         look.state.without_refused(look.settings.credentials_fingerprint),
         failures=0,
         retry_at=None,
-        told=None if expires_at >= session.closes else look.state.told,
+        told=None if is_covered else look.state.told,
         last_renewal=Renewal(look.now, way),
     )

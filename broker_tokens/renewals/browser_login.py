@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from broker_tokens.errors import LoginRequired, TemporaryFailure, TokenRejected
 from broker_tokens.renewals.code_exchange import code_from_query
 from broker_tokens.secrets import Secret
-from broker_tokens.settings import LOOPBACK_HOSTS
+from broker_tokens.setting_values import LOOPBACK_HOSTS
 from broker_tokens.waker import Waker
 
 # A person needs a mobile number, an OTP and a PIN; after this the link has been left lying.

@@ -12,23 +12,24 @@ from broker_tokens.store import REFRESH_TOKEN, Writer
 START_AGAIN = "Start the login again: python init_tokens.py"
 
 
-def exchange(writer: Writer, look: Look, code: Secret) -> TokenReply:
+def exchange(writer: Writer, look: Look, code: Secret, link: Secret | None = None) -> TokenReply:
     """Spend `code`, once the `.env` is proven writable and the code is noted as sent.
 
     The broker counts a code as used whether or not the exchange succeeds (Upstox docs, Get Token),
     so the note is on disk before the request leaves, and taken back only if it certainly did not.
+    The `link` by which it came, if one of ours, is noted with it.
     """
     if code.fingerprint in look.state.spent_codes:
         raise TokenRejected("This code was sent before, and a code works only once.", START_AGAIN)
     look.broker.authorization_url()  # raises without credentials, with nothing spent
     writer.prove_writable()
-    writer.save_state(look.state.with_spent_code(code.fingerprint))
+    spent = look.state.with_spent(code.fingerprint, *([link.fingerprint] if link else []))
+    writer.save_state(spent)
     try:
         return look.broker.exchange_code(code)
     except UselessReply as error:
         if error.refresh_token is not None:
-            state = look.state.with_spent_code(code.fingerprint)
-            writer.save_tokens({REFRESH_TOKEN: error.refresh_token.reveal()}, state)
+            writer.save_tokens({REFRESH_TOKEN: error.refresh_token.reveal()}, spent)
         raise
     except TemporaryFailure as error:
         if not error.request_sent:
@@ -46,11 +47,28 @@ def read_code(text: str, expected_state: str | None = None) -> Secret:
 
     Raises TokenRejected if it is empty, a refusal (`error=`), or belongs to another login.
     """
-    text = text.strip().strip("'\"")
-    if "code=" not in text and "error=" not in text and "://" not in text:
-        return _checked(text)
-    query = parse_qs(urlsplit(text).query or text.partition("?")[2] or text)
+    query = _query_of(text)
+    if query is None:
+        return _checked(_cleaned(text))
     return code_from_query(query, expected_state, state_needed=False)
+
+
+def state_of(text: str) -> str | None:
+    """Return the state in a pasted redirect address, None if there is none."""
+    query = _query_of(text) or {}
+    return query["state"][0] if "state" in query else None
+
+
+def _query_of(text: str) -> dict[str, list[str]] | None:
+    """Return the query of a redirect address, None if `text` is a bare code."""
+    text = _cleaned(text)
+    if "code=" not in text and "error=" not in text and "://" not in text:
+        return None
+    return parse_qs(urlsplit(text).query or text.partition("?")[2] or text)
+
+
+def _cleaned(text: str) -> str:
+    return text.strip().strip("'\"")
 
 
 def code_from_query(

@@ -2,15 +2,31 @@
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from threading import Lock
 
 from broker_tokens.clock import Clock
+from broker_tokens.simulator.approvals import (
+    REQUEST_PATH,
+    Approvals,
+    Deliver,
+    Delivery,
+    PendingApproval,
+    body_of,
+    post,
+)
 from broker_tokens.simulator.ledger import Ledger
 from broker_tokens.simulator.login import App, LoginEndpoints, RefreshGrant, profile_of, with_query
+from broker_tokens.simulator.market import (
+    HOLIDAYS_PATH,
+    TIMINGS_PATH,
+    Holiday,
+    holidays_reply,
+    timings_reply,
+)
 from broker_tokens.simulator.minting import Mint
 from broker_tokens.simulator.quotes import last_prices
 from broker_tokens.simulator.wire import RefusalError, Request, Response, json_response
@@ -41,6 +57,9 @@ class Endpoint(StrEnum):
     LTP = "ltp"
     LOGOUT = "logout"
     FEED = "feed"
+    APPROVAL = "approval"
+    HOLIDAYS = "holidays"
+    TIMINGS = "timings"
     UNKNOWN = "unknown"
 
 
@@ -67,7 +86,10 @@ class SimulatedUpstox:
 
     What the documentation leaves open is a switch: `refresh`, `opaque_tokens`, `code_life`,
     `newest_token_only` (a new access token ends the user's older ones) and `statuses` (error code
-    to HTTP status). `user_id` is whoever consents in the dialog next; it may be reassigned.
+    to HTTP status), `holidays_need_token`. `user_id` is whoever consents next, in the dialog or on
+    the phone. It may be reassigned, as may `notifier_url`, `approval_refusal` (UDAPI1124 and its
+    like), `static_ip_gate` (the profile is refused), `holidays` and `faults` (endpoint -> the error
+    codes of its next replies). `deliver` sends a webhook and returns its status.
     """
 
     def __init__(
@@ -84,8 +106,18 @@ class SimulatedUpstox:
         newest_token_only: bool = False,
         statuses: Mapping[str, int] | None = None,
         on_request: Callable[[Recorded], None] | None = None,
+        notifier_url: str = "",
+        holidays: Sequence[Holiday] = (),
+        holidays_need_token: bool = False,
+        deliver: Deliver = post,
     ) -> None:
         self.clock = clock
+        self.holidays = holidays
+        self.static_ip_gate = False
+        self.faults: dict[Endpoint, list[str]] = {}
+        self._holidays_need_token = holidays_need_token
+        self._deliver = deliver
+        self._deliveries: deque[Delivery] = deque(maxlen=MAX_RECORDED)
         self.user_id = user_id
         self._app = App(client_id, client_secret, redirect_uri)
         self._statuses = dict(statuses or {})
@@ -96,6 +128,8 @@ class SimulatedUpstox:
             clock, Mint(opaque_tokens), code_life=code_life, newest_token_only=newest_token_only
         )
         self._login = LoginEndpoints(clock, self._app, self._ledger, refresh)
+        self._approvals = Approvals(clock, self._app, self._ledger)
+        self._approvals.notifier_url = notifier_url
         self._routes = self._build_routes()
 
     @property
@@ -109,17 +143,76 @@ class SimulatedUpstox:
         """Return how many of the recorded requests went to the token endpoint."""
         return sum(record.endpoint is Endpoint.TOKEN for record in self.requests)
 
+    @property
+    def approval_requests(self) -> int:
+        """Return how many of the recorded requests asked the phone."""
+        return sum(record.endpoint is Endpoint.APPROVAL for record in self.requests)
+
+    @property
+    def pending_approval(self) -> PendingApproval | None:
+        """Return the request that waits on the phone."""
+        with self._lock:
+            return self._approvals.pending
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """Return the webhooks sent so far, oldest first."""
+        with self._lock:
+            return list(self._deliveries)
+
+    @property
+    def notifier_url(self) -> str:
+        """The app's registered notifier address."""
+        return self._approvals.notifier_url
+
+    @notifier_url.setter
+    def notifier_url(self, url: str) -> None:
+        self._approvals.notifier_url = url
+
+    @property
+    def approval_refusal(self) -> str:
+        """The code with which a request for approval is refused; empty: it is taken."""
+        return self._approvals.refusal
+
+    @approval_refusal.setter
+    def approval_refusal(self, code: str) -> None:
+        self._approvals.refusal = code
+
+    def approve(self, copies: int = 1) -> str:
+        """Tap Approve on the phone: mint, and deliver the webhook `copies` times.
+
+        Raises LookupError when no request is pending.
+        """
+        with self._lock:
+            token, payload = self._approvals.approve(self.user_id)
+        for _ in range(copies):
+            self._send(body_of(payload))
+        return token
+
+    def reject(self) -> None:
+        """Tap Reject on the phone: nothing is sent. Raises LookupError when none is pending."""
+        with self._lock:
+            self._approvals.reject()
+
+    def send_webhook(self, access_token: str, **changes: object) -> int:
+        """Deliver a webhook for any token, with fields replaced (None: left out); as forgers do."""
+        with self._lock:
+            payload = self._approvals.payload(access_token, self.user_id) | changes
+        kept = {key: value for key, value in payload.items() if value is not None}
+        return self._send(body_of(kept))
+
     def handle(self, request: Request) -> Response:
         """Answer one request, and record it."""
         with self._lock:
             at = self.clock()
-            route = self._routes.get(request.path)
+            route = self._route_of(request.path)
             try:
                 response, code = self._answer(route, request), ""
             except RefusalError as refusal:
                 response, code = refusal.response(self._statuses), refusal.code
             endpoint = route.endpoint if route else Endpoint.UNKNOWN
-            record = Recorded(endpoint, at, request.form(), response.status, code)
+            sent = request.json_fields() if endpoint is Endpoint.APPROVAL else request.form()
+            record = Recorded(endpoint, at, sent, response.status, code)
             self._recorded.append(record)
         if self._on_request is not None:
             self._on_request(record)
@@ -154,14 +247,34 @@ class SimulatedUpstox:
             ),
             "/v2/login/authorization/token": _Route(Endpoint.TOKEN, "POST", self._login.token),
             "/v2/user/profile": _Route(Endpoint.PROFILE, "GET", self._profile),
+            REQUEST_PATH: _Route(Endpoint.APPROVAL, "POST", self._approvals.request),
+            HOLIDAYS_PATH: _Route(Endpoint.HOLIDAYS, "GET", self._holidays),
+            TIMINGS_PATH: _Route(Endpoint.TIMINGS, "GET", self._timings),
             "/v3/market-quote/ltp": _Route(Endpoint.LTP, "GET", self._last_prices),
             "/v2/logout": _Route(Endpoint.LOGOUT, "DELETE", self._logout),
             "/v3/feed/market-data-feed/authorize": _Route(Endpoint.FEED, "GET", self._feed),
         }
 
+    def _route_of(self, path: str) -> _Route | None:
+        """Return the route of a path; three of them go on with an id or a date."""
+        for prefix in (REQUEST_PATH, TIMINGS_PATH, f"{HOLIDAYS_PATH}/"):
+            if path.startswith(prefix):
+                return self._routes[prefix if prefix in self._routes else HOLIDAYS_PATH]
+        return self._routes.get(path)
+
+    def _send(self, body: bytes) -> int:
+        """Deliver outside the lock: the receiver may ask us about the token meanwhile."""
+        url = self.notifier_url
+        status = self._deliver(url, body)
+        with self._lock:
+            self._deliveries.append(Delivery(url, body, status))
+        return status
+
     def _answer(self, route: _Route | None, request: Request) -> Response:
         if route is None:
             raise RefusalError("UDAPI100060")
+        if faults := self.faults.get(route.endpoint):
+            raise RefusalError(faults.pop(0))
         if request.method != route.method:
             raise RefusalError(METHOD_CODE, status=METHOD_STATUS, headers={"Allow": route.method})
         return route.answer(request)
@@ -178,7 +291,19 @@ class SimulatedUpstox:
         return holding.user_id
 
     def _profile(self, request: Request) -> Response:
-        return _success(profile_of(self._bearer(request)))
+        user_id = self._bearer(request)
+        if self.static_ip_gate:
+            raise RefusalError("UDAPI1221")
+        return _success(profile_of(user_id))
+
+    def _holidays(self, request: Request) -> Response:
+        if self._holidays_need_token:
+            self._bearer(request)
+        return holidays_reply(request.path, self.holidays)
+
+    def _timings(self, request: Request) -> Response:
+        self._bearer(request)
+        return timings_reply(request.path, self.holidays)
 
     def _last_prices(self, request: Request) -> Response:
         self._bearer(request)

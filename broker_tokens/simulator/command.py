@@ -37,6 +37,9 @@ LABELS = {
     Endpoint.LTP: "last traded price",
     Endpoint.LOGOUT: "logout",
     Endpoint.FEED: "feed authorization",
+    Endpoint.APPROVAL: "request for approval",
+    Endpoint.HOLIDAYS: "holidays",
+    Endpoint.TIMINGS: "market timings",
     Endpoint.UNKNOWN: "unknown address",
 }
 

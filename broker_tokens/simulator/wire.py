@@ -23,11 +23,18 @@ ERRORS: dict[str, tuple[int, str]] = {
     "UDAPI1023": (400, "The grant type is required"),
     "UDAPI1024": (400, "The app secret is required"),
     "UDAPI1087": (400, "One of the instrument keys is invalid"),
+    "UDAPI1123": (400, "The notifier URL is missing"),  # status undocumented, as of the next three
+    "UDAPI1124": (400, "The user is not an individual"),
+    "UDAPI1155": (400, "The app is under review or rejected"),
+    "UDAPI1157": (400, "The app has expired"),
+    "UDAPI1221": (401, "This API is allowed only from the registered static IP"),
+    "UDAPI10005": (429, "Too many requests"),
     "UDAPI10000": (400, "This request is not supported by the Upstox API"),
     "UDAPI100036": (400, "Invalid input passed to the API"),
     "UDAPI100043": (400, "The number of instrument keys is above the limit"),
     "UDAPI100050": (401, "Invalid token used to access API"),
     "UDAPI100057": (401, "Invalid Auth code"),  # status undocumented
+    "UDAPI100500": (500, "Something went wrong"),
     "UDAPI100060": (404, "Resource not found"),
     "UDAPI100067": (403, "The API is not permitted with an extended token"),  # status undocumented
     "UDAPI100068": (400, "Check your 'client_id' and 'redirect_uri'; one or both are incorrect"),
@@ -61,6 +68,15 @@ class Request:
         if self.header("Content-Type").partition(";")[0].strip().lower() != FORM_TYPE:
             return {}
         return parse_fields(self.body.decode("utf-8", "replace"))
+
+    def json_fields(self) -> dict[str, str]:
+        """Return the text fields of a JSON body; none when it is something else."""
+        try:
+            content = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        fields = content if isinstance(content, dict) else {}
+        return {key: value for key, value in fields.items() if isinstance(value, str)}
 
 
 @dataclass(frozen=True)

@@ -12,18 +12,26 @@ ROOT = Path(__file__).resolve().parents[2]
 FLOORS = {
     "0 nouns": ["broker_tokens", "clock", "secrets", "errors", "model", "waker"],
     "1 files, settings, plan, network": [
-        *("expiry", "calendar", "settings", "policy"),
+        *("expiry", "calendar", "setting_values", "settings", "place"),
+        *("stages", "policy", "watch"),
         *("file_metadata", "durable_file", "env_text", "file_lock", "state_file", "store"),
         *("reader", "http_message", "http_worker", "transport"),
     ],
-    "2 brokers": ["brokers", "brokers.upstox_errors", "brokers.upstox"],
-    "3 ways of renewal, words": [
-        *("look", "announcer", "forecast", "event_log", "logs"),
-        *("renewals", "renewals.acceptance", "renewals.setbacks", "renewals.adoption"),
-        *("renewals.code_exchange", "renewals.browser_login", "renewals.refresh_grant"),
+    "2 brokers": [
+        *("brokers", "brokers.upstox_codes", "brokers.upstox_errors", "brokers.upstox_fields"),
+        *("brokers.upstox_calendar", "brokers.upstox"),
     ],
-    "4 service": ["service", "loop"],
-    "5 wiring": ["app", "background", "upstox_token_manager"],
+    "3 ways of renewal, words, web, notices": [
+        *("renewals", "renewals.login_link", "look", "announcer", "forecast", "event_log", "logs"),
+        *("renewals.acceptance", "renewals.setbacks", "renewals.adoption"),
+        *("renewals.code_exchange", "renewals.refresh_grant", "renewals.phone_approval"),
+        *("notices", "notices.words", "notices.gate", "notices.commands", "notices.courier"),
+        *("notices.apprise_child", "notices.channels", "notices.notifier", "notices.after_renewal"),
+        *("inbox", "web", "web.http_values", "web.http_request", "web.sockets", "web.http_server"),
+        *("web.tally", "web.pages", "web.receiver", "web.redirects", "renewals.browser_login"),
+    ],
+    "4 service": ["intake", "lookout", "service", "loop"],
+    "5 wiring": ["aftermath", "app", "background", "listener", "upstox_token_manager"],
     "6 doors": [
         *("cli", "cli.output", "cli.status", "cli.init", "cli.demo", "cli.main", "cli.service"),
         *("init_tokens", "token_refresh_service", "broker_tokens.__main__"),

@@ -107,7 +107,7 @@ def test_broker_code_decides_not_the_status(code, call, kind, spelling):
         check(error_for(call, refusal(status, code, spelling=spelling), NOW), kind)
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", Call)
 def test_broker_code_is_named_for_the_report(call):
     """Every code of the table is in its message, except where a plain sentence says all."""
     for code in TABLE:
@@ -115,7 +115,7 @@ def test_broker_code_is_named_for_the_report(call):
         assert code in error.cause or "429" in error.cause
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", Call)
 def test_broker_unknown_code_is_temporary_and_named(call):
     """A code that we do not know is no verdict on token, code or credentials, a 401 included."""
     for status in (200, 400, 401, 403, 422, 500):
@@ -128,7 +128,7 @@ def test_broker_unknown_code_is_temporary_and_named(call):
 @pytest.mark.parametrize(
     "code", ["PLANTED", "UDAPI1\nPLANTED", ["UDAPI100050"], {"a": 1}, 1010, None]
 )
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", Call)
 def test_broker_code_that_is_none_is_neither_taken_nor_shown(call, code):
     """What does not look like a code is not repeated: it may be anything."""
     check(error_for(call, refusal(400, code), NOW), TemporaryFailure)
@@ -157,7 +157,7 @@ def test_broker_trouble_outranks_a_verdict():
     """With a passing trouble among the codes, no token, code or credential is given up."""
     for verdict in ("UDAPI100050", "UDAPI100057", "UDAPI100069", "UDAPI100058"):
         for trouble in ("UDAPI100500", "UDAPI10005"):
-            for call in CALLS:
+            for call in Call:
                 check(error_for(call, refusal(400, verdict, trouble), NOW), TemporaryFailure)
 
 
@@ -189,7 +189,7 @@ def test_broker_standard_errors_count_at_the_token_endpoint_alone(word, call, ki
     check(error_for(call, reply(200, body), NOW), kind)
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", Call)
 def test_broker_standard_error_of_a_failing_server_is_no_verdict(call):
     """A server in trouble (5xx) condemns no refresh token for good."""
     for word in STANDARD:
@@ -210,7 +210,7 @@ BLOCKED = [
 
 
 @pytest.mark.parametrize("blocked", BLOCKED)
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", Call)
 def test_broker_block_by_cloudflare_is_called_so(call, blocked):
     """Cloudflare's refusals say nothing about token or credentials; its wait is kept."""
     error = error_for(call, blocked, NOW)
@@ -222,7 +222,7 @@ def test_broker_block_by_cloudflare_is_called_so(call, blocked):
 
 
 @pytest.mark.parametrize("status", [200, 301, 400, 401, 404, 500, 502, 522])
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", Call)
 def test_broker_html_through_cloudflare_is_no_block(call, status):
     """All replies pass through Cloudflare and carry its header; other statuses are the origin's."""
     error = error_for(call, reply(status, HTML, cf_ray="8f-BOM", server="cloudflare"), NOW)
@@ -233,7 +233,7 @@ def test_broker_html_through_cloudflare_is_no_block(call, status):
 
 @pytest.mark.parametrize("body", [b"", b"  ", HTML, b"[1]", b"null", b'"text"', b"{", b"\xff\xfe"])
 @pytest.mark.parametrize("status", [200, 201, 302, 307, 400, 401, 403, 404, 418, 500, 503])
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", Call)
 def test_broker_reply_that_is_no_json_object_is_temporary(call, status, body):
     """What Upstox did not write is no verdict, a 401 at the token endpoint included."""
     check(error_for(call, reply(status, body), NOW), TemporaryFailure)
@@ -266,7 +266,7 @@ def test_broker_users_find_the_words_they_search_for():
     assert error_for(Call.BEARER, reply(403, {}), NOW).cause.startswith("403 Forbidden")
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", Call)
 def test_broker_success_is_no_error(call):
     """A JSON object with a 2xx status and no error in it is a success."""
     for body in ({}, {"status": "success", "data": True}, {"errors": None}, {"errors": []}):
@@ -338,7 +338,7 @@ bodies = st.binary(max_size=60) | json_values
 
 
 @given(
-    st.sampled_from(CALLS),
+    st.sampled_from(Call),
     st.integers(100, 599),
     bodies,
     st.text(max_size=20) | st.from_regex(r"[0-9A-Za-z,: +-]{0,40}", fullmatch=True),

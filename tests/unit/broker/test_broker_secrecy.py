@@ -126,6 +126,7 @@ def test_broker_secrets_of_a_request_are_not_in_its_repr():
     """Requests and replies may be printed by a debugger; what they carry is not."""
     from broker_tokens.http_message import Reply, Request
 
-    request = Request("POST", "https://broker.example/", {"Authorization": ACCESS}, {"code": CODE})
+    url, headers, form = "https://broker.example/", {"Authorization": ACCESS}, {"code": CODE}
+    request = Request("POST", url, headers, form, json={"client_secret": ECHO})
 
     assert "PLANTED" not in repr(request) + repr(Reply(200, {}, ECHO.encode()))

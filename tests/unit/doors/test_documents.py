@@ -16,7 +16,10 @@ from broker_tokens.store import ACCESS_TOKEN, EXPIRES_AT, EXTENDED_TOKEN, REFRES
 ROOT = Path(__file__).resolve().parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
-SETTINGS = (ROOT / "broker_tokens" / "settings.py").read_text(encoding="utf-8")
+SETTINGS = "".join(
+    (ROOT / "broker_tokens" / f"{name}.py").read_text(encoding="utf-8")
+    for name in ("settings", "setting_values")
+)
 
 KEYS = set(re.findall(r'"(UPSTOX_[A-Z_]+)"', SETTINGS)) - {"UPSTOX_ENV_FILE"}
 WRITTEN = {ACCESS_TOKEN, EXPIRES_AT, EXTENDED_TOKEN, REFRESH_TOKEN, USER_ID}

@@ -33,17 +33,17 @@ EVENTS = {
         ["silently", "Sat 21 Nov 2026 03:30 IST", "23 h 59 min", "1a2b3c4d"],
     ),
     "the first word of the day": (
-        PersonNeeded(ist("2026-11-20 08:00"), Stage.ASK, OPENS, URL),
+        PersonNeeded(ist("2026-11-20 08:00"), Stage.ASK, ist("2026-11-20 08:00"), OPENS, URL),
         "WARNING",
         ["login is needed", "in 1 h 0 min", "python init_tokens.py", URL],
     ),
     "the alarm": (
-        PersonNeeded(OPENS, Stage.ALARM, OPENS, ""),
+        PersonNeeded(OPENS, Stage.ALARM, OPENS, OPENS, ""),
         "ERROR",
         ["ALARM", "no token for today", "python init_tokens.py"],
     ),
     "half an hour into the session": (
-        PersonNeeded(ist("2026-11-20 09:30"), Stage.REMIND, OPENS, URL),
+        PersonNeeded(ist("2026-11-20 09:30"), Stage.REMIND, ist("2026-11-20 09:30"), OPENS, URL),
         "ERROR",
         ["Still no token", "09:00 IST", URL],
     ),

@@ -5,7 +5,7 @@ from datetime import date, datetime, time, timedelta
 import pytest
 from support.house import ist
 
-from broker_tokens.calendar import SessionHours, is_trading_day
+from broker_tokens.calendar import SessionHours, TradingCalendar
 from broker_tokens.expiry import next_cut
 from broker_tokens.model import Stage
 from broker_tokens.policy import (
@@ -207,13 +207,13 @@ HARD_HOURS = [
          rules=Rules(approval_time=time(16, 0)), told="2026-11-20 15:00",
          due="wait until 2026-11-20 16:00"),
     hour(case="MCX reminds in the evening", now="2026-11-20 23:30",
-         rules=Rules(hours=MCX), told="2026-11-20 23:00", due="remind of 2026-11-20 23:30"),
+         rules=Rules(calendar=TradingCalendar(MCX)), told="2026-11-20 23:00", due="remind of 2026-11-20 23:30"),
     hour(case="MCX is silent after its close", now="2026-11-20 23:55",
-         rules=Rules(hours=MCX), told="2026-11-20 23:30", due="wait until 2026-11-23 08:00"),
+         rules=Rules(calendar=TradingCalendar(MCX)), told="2026-11-20 23:30", due="wait until 2026-11-23 08:00"),
     hour(case="a token of the day covers the MCX evening", now="2026-11-20 20:00",
-         rules=Rules(hours=MCX), token="2026-11-21 03:30", due="wait until 2026-11-21 03:30"),
+         rules=Rules(calendar=TradingCalendar(MCX)), token="2026-11-21 03:30", due="wait until 2026-11-21 03:30"),
     hour(case="a holiday is a day without asking", now="2026-11-20 09:00",
-         rules=Rules(is_trading_day=lambda day: is_trading_day(day) and day.day != 20),
+         rules=Rules(calendar=TradingCalendar(days={date(2026, 11, 20): None})),
          due="wait until 2026-11-23 08:00"),
     hour(case="--time 10:00 renews at ten", now="2026-11-20 10:00",
          rules=Rules(refresh_time=time(10, 0)), token="2026-11-21 03:30",

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from support.house import House
 
+from broker_tokens.announcer import Announcer
 from broker_tokens.model import TokenReply
 from broker_tokens.secrets import Secret
 from broker_tokens.service import TokenService
@@ -18,6 +19,7 @@ class ScriptedBroker:
         self.asked: list[str] = []
         self.refresh_with: Callable[[], TokenReply] = lambda: _fail()
         self.life: Callable[[], None] = lambda: None
+        self.approve_with: Callable[[], object] = lambda: _fail()
         self.owner = "SIM001"
 
     def authorization_url(self, state=None):
@@ -35,6 +37,17 @@ class ScriptedBroker:
         self.asked.append("life")
         self.life()
 
+    def last_price(self, token: Secret) -> float:
+        self.check_life(token)
+        return 26012.45
+
+    def market_days(self, exchange, today, token):
+        return {}
+
+    def request_approval(self):
+        self.asked.append("approval")
+        return self.approve_with()
+
     def user_id(self, token: Secret) -> str:
         return self.owner
 
@@ -45,8 +58,8 @@ class ScriptedBroker:
             return load_settings(values, {}), self
 
         store = TokenStore(str(house.env_file))
-        options.setdefault("observers", [house.events.append])
-        return TokenService(store, configure, house.clock, jitter=lambda: 0.0, **options)
+        announcer = Announcer(options.pop("observers", [house.events.append]))
+        return TokenService(store, configure, house.clock, announcer, lambda: 0.0, **options)
 
 
 def _fail() -> TokenReply:

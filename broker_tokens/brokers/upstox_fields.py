@@ -1,0 +1,74 @@
+"""Fields of Upstox's replies, read with suspicion: each is what it should be, or None."""
+
+import math
+import re
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+from broker_tokens.secrets import Secret
+
+# A token is a header's value; web servers refuse headers beyond 8 KB.
+_LONGEST_TOKEN = 8_000
+
+# Known ones have 6 characters; an id is shown to people and stored, so it is not just any text.
+_USER_ID = re.compile(r"[A-Za-z0-9]{1,64}")
+
+# Browsers and proxies take no longer address.
+_ADDRESS = re.compile(r"https?://[!-~]{1,2000}", re.IGNORECASE)
+
+# Python refuses to convert thousands of digits; an epoch in milliseconds has 13.
+_DIGITS = re.compile(r"[0-9]{1,15}")
+
+# 3000-01-01, in milliseconds: a larger one is nonsense.
+_LATEST_EPOCH = 32_503_680_000_000
+
+
+def token_in(value: object) -> Secret | None:
+    """Return a token that a header can carry."""
+    if not isinstance(value, str) or len(value) > _LONGEST_TOKEN:
+        return None
+    token = Secret(value)
+    return token if token.is_well_formed else None
+
+
+def user_id_in(value: object) -> str | None:
+    """Return an account's id."""
+    return value if isinstance(value, str) and _USER_ID.fullmatch(value) else None
+
+
+def address_in(value: object) -> str | None:
+    """Return a web address that can be taken apart."""
+    if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
+        return None
+    try:
+        return value if urlsplit(value).hostname else None
+    except ValueError:
+        return None
+
+
+def seconds_in(value: object) -> timedelta | None:
+    """Return a length of time given in seconds."""
+    number = number_in(value)
+    return timedelta(seconds=number) if number is not None and 0 < number < 1e9 else None
+
+
+def instant_in(value: object) -> datetime | None:
+    """Return an aware instant given as epoch milliseconds: Upstox sends numbers and texts."""
+    if isinstance(value, str):
+        number = float(value) if _DIGITS.fullmatch(value) else None
+    else:
+        number = number_in(value)
+    if number is None or not 0 < number < _LATEST_EPOCH:
+        return None
+    return datetime.fromtimestamp(number / 1000, UTC)
+
+
+def number_in(value: object) -> float | None:
+    """Return a JSON number that is one: Python's parser also takes NaN and endless integers."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

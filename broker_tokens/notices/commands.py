@@ -1,0 +1,111 @@
+"""Runs a command of the user's, or a helper of ours: limited in time, without our secrets."""
+
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import IO
+
+from broker_tokens.secrets import redact
+
+# What a child process has no business with; it may be in the environment instead of in `.env`.
+_SECRET_KEYS = frozenset(
+    {
+        *("UPSTOX_CLIENT_SECRET", "UPSTOX_API_SECRET", "UPSTOX_SECRET_KEY"),
+        *("UPSTOX_NOTIFIER_SECRET", "UPSTOX_NOTIFY_URLS"),
+        *("access_token", "UPSTOX_REFRESH_TOKEN", "UPSTOX_EXTENDED_TOKEN"),
+    }
+)
+
+# After SIGTERM, before SIGKILL.
+_GRACE_SECONDS = 2.0
+
+# The end of what a command said is what tells why it failed.
+_TAIL = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a command ended: `problem` is a sentence, empty if it went well."""
+
+    problem: str = ""
+    said: str = ""
+
+
+def split(line: str) -> list[str]:
+    """Return a command line's words; there is no shell. Raises ValueError for an open quote."""
+    words = shlex.split(line, posix=os.name != "nt")
+    return words if os.name != "nt" else [word.strip('"') for word in words]
+
+
+def run(
+    words: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    extra: Mapping[str, str],
+    limit: timedelta,
+    stdin: bytes = b"",
+) -> Finished:
+    """Run a command to its end, at most for `limit`; raises nothing for whatever it does.
+
+    It inherits `environ` without our secrets, and gets `extra` and `stdin`.
+    """
+    kept = {key: value for key, value in environ.items() if key not in _SECRET_KEYS}
+    # Files, not pipes: what the command leaves running in the background may hold them open.
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
+        given.write(stdin)
+        given.seek(0)
+        try:
+            process = subprocess.Popen(  # noqa: S603 -- the user's own command, without a shell
+                list(words),
+                env={**kept, **extra},
+                stdin=given,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "its words are not usable"
+            return Finished(f"The command {words[0]!r} cannot be started: {reason}.")
+        problem = _wait(process, words[0], limit)
+        return Finished(problem, _tail(said))
+
+
+def _wait(process: subprocess.Popen[bytes], name: str, limit: timedelta) -> str:
+    try:
+        code = process.wait(limit.total_seconds())
+    except subprocess.TimeoutExpired:
+        _end(process)
+        return f"The command {name!r} was ended after {limit.total_seconds():.0f} s."
+    if code < 0:
+        return f"The command {name!r} was ended by signal {-code}."
+    return f"The command {name!r} failed with exit code {code}." if code else ""
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the command with all that it started."""
+    _signal(process, "SIGTERM")
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_GRACE_SECONDS)
+    _signal(process, "SIGKILL")
+    process.wait()
+
+
+def _signal(process: subprocess.Popen[bytes], name: str) -> None:
+    if os.name == "nt":  # pragma: no cover -- Windows only
+        process.kill()
+        return
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, getattr(signal, name))
+
+
+def _tail(said: IO[bytes]) -> str:
+    size = said.seek(0, os.SEEK_END)
+    said.seek(max(0, size - _TAIL * 4))
+    text = redact(said.read().decode("utf-8", "replace"))
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[-_TAIL:]

@@ -1,0 +1,1 @@
+"""What strangers can reach while the service listens."""

@@ -1,0 +1,60 @@
+"""Sockets to listen at: one address, or all that a name of this machine itself can mean."""
+
+import errno
+import os
+import socket
+
+from broker_tokens.errors import TemporaryFailure
+
+_BACKLOG = 128
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Return listening sockets; `localhost` is taken for 127.0.0.1 and, where there is one, ::1.
+
+    Raises TemporaryFailure.
+    """
+    hosts = ["127.0.0.1", "::1"] if host == "localhost" else [host]
+    bound: list[socket.socket] = []
+    try:
+        for each in hosts:
+            try:
+                bound.append(_listen(each, port))
+            except OSError as error:
+                if each == "::1" and bound and error.errno != errno.EADDRINUSE:
+                    continue  # a machine without IPv6
+                raise
+            port = bound[0].getsockname()[1]
+    except OSError as error:
+        for each_socket in bound:
+            each_socket.close()
+        raise _cannot_listen(host, port, error) from None
+    return bound
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name != "nt":  # where it would let a second service share the port in silence
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+        made.listen(_BACKLOG)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> TemporaryFailure:
+    if error.errno == errno.EADDRINUSE:
+        cause = f"Port {port} is in use by another program."
+        return TemporaryFailure(cause, "Close that program, or choose another port.")
+    if error.errno == errno.EACCES:
+        return TemporaryFailure(
+            f"Port {port} may only be used by root.", "Choose one above 1023 and a proxy before it."
+        )
+    return TemporaryFailure(
+        f"It is not possible to listen at {host}, port {port}: {error.strerror}.",
+        "Use an address of this machine, such as 127.0.0.1.",
+    )
