@@ -23,8 +23,12 @@ FORCE = (*ONCE, "--force")
 
 
 def test_a_live_token(doors):
-    """A live token is nothing to do: exit 0, silence, no request, the `.env` untouched."""
+    """A live token is nothing to do: exit 0, silence, no request, the `.env` untouched.
+
+    The first run of a day asks for holidays, and in market hours whether the token lives.
+    """
     doors.log_in()
+    doors.run(*ONCE)
     before, requests = doors.env_file.read_bytes(), len(doors.broker.arrived)
     ended = doors.run(*ONCE)
 

@@ -8,7 +8,7 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 from support.house import ist
 
-from broker_tokens.calendar import SessionHours, coming_session, is_trading_day, session_on
+from broker_tokens.calendar import SessionHours, TradingCalendar
 from broker_tokens.clock import (
     IST,
     format_duration,
@@ -17,6 +17,7 @@ from broker_tokens.clock import (
     next_occurrence,
     system_clock,
 )
+from broker_tokens.model import Session
 
 EQUITY = SessionHours()
 MCX = SessionHours(time(9, 0), time(23, 55))
@@ -42,7 +43,7 @@ COMING = {
 @pytest.mark.parametrize(("now", "hours", "opens"), COMING.values(), ids=COMING)
 def test_the_coming_session_is(now, hours, opens):
     """The one that is open, else the next to open."""
-    session = coming_session(ist(now), hours)
+    session = TradingCalendar(hours).coming_session(ist(now))
 
     assert session.opens == ist(opens)
     assert session.closes > ist(now)
@@ -50,29 +51,45 @@ def test_the_coming_session_is(now, hours, opens):
 
 def test_the_ist_date_counts_not_the_hosts():
     """19:00 UTC on Thursday is Friday in India; so is noon on Friday in Kiritimati."""
-    friday = session_on(date(2026, 11, 20), EQUITY)
+    friday = TradingCalendar().session_on(date(2026, 11, 20))
 
-    assert coming_session(ist("2026-11-20 00:30").astimezone(UTC), EQUITY) == friday
+    assert TradingCalendar().coming_session(ist("2026-11-20 00:30").astimezone(UTC)) == friday
     kiritimati = timezone(timedelta(hours=14))
-    assert coming_session(ist("2026-11-20 15:00").astimezone(kiritimati), EQUITY) == friday
+    assert (
+        TradingCalendar().coming_session(ist("2026-11-20 15:00").astimezone(kiritimati)) == friday
+    )
 
 
 def test_a_holiday_is_passed_over():
-    """The days on which the markets open are a question put to the caller's calendar."""
-    holiday = date(2026, 11, 23)
+    """A closed Monday leads to Tuesday."""
+    calendar = TradingCalendar(days={date(2026, 11, 23): None})
 
-    session = coming_session(
-        ist("2026-11-20 16:00"), EQUITY, lambda day: is_trading_day(day) and day != holiday
+    session = calendar.coming_session(ist("2026-11-20 16:00"))
+
+    assert calendar.session_on(date(2026, 11, 23)) is None
+    assert session.opens == ist("2026-11-24 09:00")
+
+
+def test_special_sessions_have_their_own_hours():
+    """A Muhurat evening on a Sunday and a special Saturday count; a holiday's evening does too."""
+    muhurat = Session(ist("2026-11-08 17:45"), ist("2026-11-08 19:15"))
+    saturday = Session(ist("2026-11-21 09:00"), ist("2026-11-21 12:30"))
+    calendar = TradingCalendar(
+        days={date(2026, 11, 8): muhurat, date(2026, 11, 21): saturday, date(2026, 11, 20): None}
     )
 
-    assert session.opens == ist("2026-11-24 09:00")
+    assert calendar.coming_session(ist("2026-11-06 15:30")) == muhurat
+    assert calendar.coming_session(ist("2026-11-08 19:15")).opens == ist("2026-11-09 09:00")
+    assert calendar.coming_session(ist("2026-11-19 16:00")) == saturday
 
 
 def test_the_week_has_five_trading_days():
     """Monday to Friday."""
     week = [date(2026, 11, 16) + timedelta(days=n) for n in range(7)]
 
-    assert [is_trading_day(day) for day in week] == [True] * 5 + [False] * 2
+    assert [TradingCalendar().session_on(day) is not None for day in week] == [True] * 5 + [
+        False
+    ] * 2
 
 
 @budget(max_examples=300, deadline=None, derandomize=True, database=None)

@@ -25,6 +25,7 @@ from broker_tokens.policy import (
 
 YEAR = "2027-11-19 03:30"  # a Friday
 MCX = SessionHours(time(9, 0), time(23, 55))
+EVENING = Rules(calendar=TradingCalendar(MCX))
 LATE = Rules(approval_time=time(10, 0))
 
 
@@ -207,11 +208,11 @@ HARD_HOURS = [
          rules=Rules(approval_time=time(16, 0)), told="2026-11-20 15:00",
          due="wait until 2026-11-20 16:00"),
     hour(case="MCX reminds in the evening", now="2026-11-20 23:30",
-         rules=Rules(calendar=TradingCalendar(MCX)), told="2026-11-20 23:00", due="remind of 2026-11-20 23:30"),
+         rules=EVENING, told="2026-11-20 23:00", due="remind of 2026-11-20 23:30"),
     hour(case="MCX is silent after its close", now="2026-11-20 23:55",
-         rules=Rules(calendar=TradingCalendar(MCX)), told="2026-11-20 23:30", due="wait until 2026-11-23 08:00"),
+         rules=EVENING, told="2026-11-20 23:30", due="wait until 2026-11-23 08:00"),
     hour(case="a token of the day covers the MCX evening", now="2026-11-20 20:00",
-         rules=Rules(calendar=TradingCalendar(MCX)), token="2026-11-21 03:30", due="wait until 2026-11-21 03:30"),
+         rules=EVENING, token="2026-11-21 03:30", due="wait until 2026-11-21 03:30"),
     hour(case="a holiday is a day without asking", now="2026-11-20 09:00",
          rules=Rules(calendar=TradingCalendar(days={date(2026, 11, 20): None})),
          due="wait until 2026-11-23 08:00"),

@@ -160,7 +160,8 @@ def test_the_situation_carries_what_was_saved():
     assert (situation.failures, situation.retry_at, situation.told) == (4, state.retry_at, at[1])
     assert situation.renewed_at == at[2]
     assert look.is_backing_off
-    assert (look.rules.refresh_time, look.rules.hours.closes) == (time(4, 5), time(23, 55))
+    assert look.rules.refresh_time == time(4, 5)
+    assert look.rules.calendar.hours.closes == time(23, 55)
 
 
 def test_without_an_app_there_is_no_login_address_and_no_error():

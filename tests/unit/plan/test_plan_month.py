@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 import pytest
 from support.house import ist
 
-from broker_tokens.calendar import coming_session
 from broker_tokens.expiry import next_cut
 from broker_tokens.policy import (
     LAST_RETRY,
@@ -124,7 +123,7 @@ class Month:
         """
         excused = [Span(s.start, s.end + margin) for s in (*self.outages, *self.downs, *self.steps)]
         possible = minutes = 0
-        session = coming_session(START + timedelta(hours=4), self.rules.hours)
+        session = self.rules.calendar.coming_session(START + timedelta(hours=4))
         while session.closes < END:
             at = session.opens
             around = [s for s in self.live if s.start <= session.closes and s.end >= at]
@@ -133,7 +132,7 @@ class Month:
                     minutes += 1
                     possible += not any(span.holds(at) for span in excused)
                 at += MINUTE
-            session = coming_session(session.closes, self.rules.hours)
+            session = self.rules.calendar.coming_session(session.closes)
         return possible, minutes
 
 

@@ -1,17 +1,19 @@
 """What holds for the plan at any time, in any situation, under any rules."""
 
 from dataclasses import replace
-from datetime import time, timedelta
+from datetime import date, datetime, time, timedelta
 
 from hypothesis import given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 from support.house import ist
 
-from broker_tokens.calendar import SessionHours, is_trading_day
+from broker_tokens.calendar import SessionHours, TradingCalendar
 from broker_tokens.clock import IST
 from broker_tokens.expiry import next_cut
+from broker_tokens.model import Approval, Session
 from broker_tokens.policy import (
+    AskApproval,
     FindOut,
     Life,
     RenewSilently,
@@ -37,14 +39,24 @@ session_hours = st.one_of(
     .filter(lambda pair: pair[0] < pair[1])
     .map(lambda pair: SessionHours(*pair)),
 )
+special_days = st.dictionaries(
+    st.dates(date(2026, 11, 16), date(2026, 11, 30)),
+    st.one_of(st.none(), session_hours),
+    max_size=8,
+).map(
+    lambda days: {
+        day: hours
+        and Session(
+            datetime.combine(day, hours.opens, IST), datetime.combine(day, hours.closes, IST)
+        )
+        for day, hours in days.items()
+    }
+)
 all_rules = st.builds(
     Rules,
     refresh_time=clock_times,
     approval_time=after_the_cut,
-    hours=session_hours,
-    is_trading_day=st.sampled_from(
-        [is_trading_day, lambda day: True, lambda day: day.day % 5 == 0]
-    ),
+    calendar=st.builds(TradingCalendar, session_hours, special_days),
 )
 edges = st.sampled_from(["02:00", "03:29:59", "03:30", "03:30:30", "03:31", "08:00", "09:00"])
 instants = st.one_of(
@@ -62,6 +74,16 @@ lengths = st.one_of(
     st.timedeltas(timedelta(days=-3), timedelta(days=3)),
     st.timedeltas(timedelta(days=300), timedelta(days=1500)),
 )
+
+
+def approvals(now):
+    """Draw a request for approval at any time around `now`: open, refused or to be tried again."""
+    return st.builds(
+        Approval,
+        asked_at=lengths.map(lambda length: now - length),
+        refusal=st.sampled_from(["", "under review"]),
+        retry_at=st.none() | lengths.map(lambda length: now + length),
+    )
 
 
 @st.composite
@@ -82,6 +104,8 @@ def moments(draw):
         failures=failures,
         retry_at=now + draw(lengths) if failures else None,
         told=draw(st.none() | lengths.map(lambda length: now + length)),
+        can_ask_phone=draw(st.booleans()),
+        approval=draw(st.none() | approvals(now)),
     )
     return now, situation
 
@@ -96,7 +120,7 @@ def test_a_wait_always_lies_ahead(moment, rules):
 
     if isinstance(decision, Wait):
         assert decision.until > now
-    if isinstance(decision, TellPerson):
+    if isinstance(decision, TellPerson | AskApproval):
         assert decision.due_at <= now < decision.session.closes
 
 
@@ -152,7 +176,7 @@ def test_tokens_of_any_life_are_renewed_at_a_walking_pace(start, rules, life):
 @many
 @given(moments(), all_rules, st.integers(1, 30), st.floats(0, 0.999))
 def test_a_failure_is_followed_by_its_backoff(moment, rules, failures, jitter):
-    """After a failure the broker is left alone until the retry; the person may be told once."""
+    """The broker is left alone until the retry; the person may be asked and told once."""
     now, situation = moment
     if not isinstance(decide(now, situation, rules), RenewSilently | FindOut):
         return
@@ -160,6 +184,9 @@ def test_a_failure_is_followed_by_its_backoff(moment, rules, failures, jitter):
     failed = replace(situation, failures=failures, retry_at=retry_at)
 
     after = decide(now, failed, rules)
+    if isinstance(after, AskApproval):
+        failed = replace(failed, approval=Approval(now))
+        after = decide(now, failed, rules)
     if isinstance(after, TellPerson):
         after = decide(now, replace(failed, told=after.due_at), rules)
 
@@ -187,29 +214,35 @@ def test_a_covered_session_needs_no_person(moment, rules):
     covered = replace(situation, life=Life.KNOWN, expires_at=now + timedelta(days=2))
 
     assert not person_is_needed(now, covered, rules)
-    if not rules.is_trading_day(day):
+    if rules.calendar.session_on(day) is None:
         assert not person_is_needed(now, situation, rules)
 
 
 @budget(max_examples=60, deadline=None, derandomize=True, database=None)
-@given(instants, all_rules, st.integers(0, 2**32))
-def test_no_day_has_more_notices_than_stages(start, rules, seed):
-    """A person who never answers is told each stage once, with the daemon restarted at will."""
-    day_end = start + timedelta(days=1)
-    opens = timedelta(hours=rules.hours.opens.hour, minutes=rules.hours.opens.minute)
-    closes = timedelta(hours=rules.hours.closes.hour, minutes=rules.hours.closes.minute)
-    reminders = -(-(closes - opens) // timedelta(minutes=30))
-    told, notices, now, steps = None, [], start, 0
-    while now < day_end:
+@given(instants, all_rules, st.booleans(), st.integers(0, 2**32))
+def test_a_person_who_never_answers_is_told_each_stage_once(start, rules, has_phone, seed):
+    """Restarted at will, it asks the phone once a day, and on closed days nobody."""
+    situation = Situation(Life.NONE, can_ask_phone=has_phone)
+    stages, requests, now, steps = [], [], start, 0
+    while now < start + timedelta(days=2):
         steps += 1
-        decision = decide(now, Situation(Life.NONE, told=told), rules)
-        if isinstance(decision, TellPerson):
-            told = decision.due_at
-            notices.append(told)
+        decision = decide(now, situation, rules)
+        if isinstance(decision, AskApproval):
+            situation = replace(situation, told=decision.due_at, approval=Approval(now))
+            requests.append(now)
+        elif isinstance(decision, TellPerson):
+            situation = replace(situation, told=decision.due_at)
         elif isinstance(decision, Wait):
             # Sometimes somebody starts it again before the wait is over.
             early = timedelta(seconds=(seed * steps) % 5000)
             now = min(decision.until, now + early) if early and steps % 2 else decision.until
+            continue
+        stages.append(decision.due_at)
 
-    assert len(notices) == len(set(notices)) <= 2 * (1 + 3 + 1 + reminders)
-    assert len([at for at in notices if at.date() == start.date()]) <= 5 + reminders
+    assert len(stages) == len(set(stages))
+    assert len({next_cut(at) for at in requests}) == len(requests) <= 3 * has_phone
+    for at in stages:
+        session = rules.calendar.session_on(at.astimezone(IST).date())
+        assert session is not None
+        reminders = -(-(session.closes - session.opens) // timedelta(minutes=30))
+        assert len([other for other in stages if other.date() == at.date()]) <= 5 + reminders

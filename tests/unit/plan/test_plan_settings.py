@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from broker_tokens.calendar import SessionHours
 from broker_tokens.errors import EXIT_CONFIGURATION, ConfigurationError
 from broker_tokens.model import Way
-from broker_tokens.settings import find_env_file, load_settings, parse_time
+from broker_tokens.setting_values import parse_time
+from broker_tokens.settings import find_env_file, load_settings
 
 APP = {"UPSTOX_CLIENT_ID": "an-id", "UPSTOX_CLIENT_SECRET": "planted-s3cret"}
 
