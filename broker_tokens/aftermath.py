@@ -34,7 +34,7 @@ class Aftermath:
 
         self._courier = Courier()
         self._after_renewal = AfterRenewal(store, clock, self._courier, surroundings)
-        notifier = Notifier(store, settings, clock, self._courier, surroundings)
+        notifier = Notifier(store, settings, self._courier, surroundings)
         self.announcer = Announcer([log_event, notifier])
 
     def look_after(self, look: Look) -> None:

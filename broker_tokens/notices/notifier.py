@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from broker_tokens.clock import Clock
 from broker_tokens.errors import TokenError
 from broker_tokens.model import Event
 from broker_tokens.notices import channels
@@ -26,14 +25,12 @@ class Notifier:
         self,
         store: TokenStore,
         settings: Callable[[], Settings],
-        clock: Clock,
         courier: Courier,
         environ: Mapping[str, str],
     ) -> None:
         """`settings` reads them afresh, so that a new address counts at the next notice."""
         self._store = store
         self._settings = settings
-        self._clock = clock
         self._courier = courier
         self._environ = environ
         self._guard = threading.Lock()
@@ -44,20 +41,19 @@ class Notifier:
         """Have the courier tell of `event`, if it is a person's business."""
         notice = notice_of(event)
         if notice is not None:
-            self._courier.submit(lambda: self._tell(notice))
+            self._courier.submit(lambda: self._tell(notice, event.at))
 
-    def _tell(self, notice: Notice) -> None:
+    def _tell(self, notice: Notice, at: datetime) -> None:
         settings = self._settings()
-        if not channels.is_any_configured(settings) or not self._admit(notice):
+        if not channels.is_any_configured(settings) or not self._admit(notice, at):
             return
         for name, finished in channels.send(notice, settings, self._environ):
             if finished.problem:
                 said = f" It said: {finished.said}" if finished.said else ""
                 log.warning("A notice through %s failed. %s%s", name, finished.problem, said)
 
-    def _admit(self, notice: Notice) -> bool:
+    def _admit(self, notice: Notice, now: datetime) -> bool:
         """Whether it may be sent; noted before it is, so that a crash can never repeat it."""
-        now = self._clock()
         with self._guard:
             try:
                 noticed = self._admit_and_note(notice, now)

@@ -33,7 +33,16 @@ FLOORS = {
     "4 service": ["intake", "lookout", "service", "loop"],
     "5 wiring": ["aftermath", "app", "background", "listener", "upstox_token_manager"],
     "6 doors": [
-        *("cli", "cli.output", "cli.status", "cli.init", "cli.demo", "cli.main", "cli.service"),
+        *(
+            "cli",
+            "cli.output",
+            "cli.status",
+            "cli.init",
+            "cli.demo_strategy",
+            "cli.demo",
+            "cli.main",
+            "cli.service",
+        ),
         *("init_tokens", "token_refresh_service", "broker_tokens.__main__"),
     ],
 }
@@ -45,7 +54,7 @@ UPWARDS = {
 
 # The practice broker stands beside the house: it may know the time, and nothing of the client.
 SIMULATOR_MAY_IMPORT = {"broker_tokens", "clock"}
-MAY_IMPORT_SIMULATOR = {"cli.main", "cli.demo"}
+MAY_IMPORT_SIMULATOR = {"cli.main", "cli.demo", "cli.demo_strategy"}
 
 PACKAGE = "broker_tokens"
 DOORS = ["upstox_token_manager", "init_tokens", "token_refresh_service"]
