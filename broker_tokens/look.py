@@ -9,7 +9,7 @@ from broker_tokens.calendar import TradingCalendar
 from broker_tokens.clock import format_duration
 from broker_tokens.errors import ConfigurationError, LoginRequired, TemporaryFailure, TokenError
 from broker_tokens.expiry import expiry_claim, next_cut
-from broker_tokens.model import State, StoredTokens, Way
+from broker_tokens.model import Approval, State, StoredTokens, Way
 from broker_tokens.policy import (
     Decision,
     Life,
@@ -143,7 +143,7 @@ def _situation(
         retry_at=state.retry_at,
         told=state.told,
         can_ask_phone=is_listening and _can_ask_phone(state, settings),
-        approval=state.approval,
+        approval=_standing_approval(state),
     )
 
 
@@ -169,6 +169,13 @@ def _is_silent(snapshot: Snapshot, settings: Settings) -> bool:
         and not snapshot.state.has_refused(refresh_token.fingerprint)
         and not snapshot.state.has_refused(settings.credentials_fingerprint)
     )
+
+
+def _standing_approval(state: State) -> Approval | None:
+    """Return the last request for approval, unless the token that it brought has died since."""
+    asked = state.approval
+    is_over = asked is not None and asked.answered and state.has_refused(asked.answered)
+    return None if is_over else asked
 
 
 def _can_ask_phone(state: State, settings: Settings) -> bool:

@@ -88,7 +88,7 @@ class Approval:
 
     `expires_at` is None while nobody knows whether the broker has it: it was about to be sent, or
     its reply was lost. `refusal` is the broker's reason for not taking it. `retry_at` is set while
-    it has failed in passing, `tries` times.
+    it has failed in passing, `tries` times. `answered` is the fingerprint of the token that came.
     """
 
     asked_at: datetime
@@ -96,6 +96,7 @@ class Approval:
     refusal: str = ""
     retry_at: datetime | None = None
     tries: int = 0
+    answered: str = ""
 
 
 @dataclass(frozen=True, slots=True)

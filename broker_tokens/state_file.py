@@ -98,6 +98,12 @@ def _instant(saved: str) -> datetime:
     return instant
 
 
+def _sentence(saved: Any) -> str:
+    if not isinstance(saved, str):
+        raise TypeError(saved)
+    return saved
+
+
 def _renewal_json(renewal: Renewal | None) -> dict[str, str | None] | None:
     return None if renewal is None else {"at": _text(renewal.at), "way": renewal.way.value}
 
@@ -111,7 +117,7 @@ def _failure_json(failure: Failure | None) -> dict[str, str | None] | None:
 
 
 def _failure(saved: dict[str, str]) -> Failure:
-    return Failure(_instant(saved["at"]), saved["what"])
+    return Failure(_instant(saved["at"]), _sentence(saved["what"]))
 
 
 def _approval_json(approval: Approval | None) -> dict[str, str | int | None] | None:
@@ -123,6 +129,7 @@ def _approval_json(approval: Approval | None) -> dict[str, str | int | None] | N
         "refusal": redact(approval.refusal),
         "retry_at": _text(approval.retry_at),
         "tries": approval.tries,
+        "answered": approval.answered,
     }
 
 
@@ -130,9 +137,10 @@ def _approval(saved: dict[str, Any]) -> Approval:
     return Approval(
         asked_at=_instant(saved["asked_at"]),
         expires_at=_maybe(_instant, saved["expires_at"]),
-        refusal=saved["refusal"],
+        refusal=_sentence(saved["refusal"]),
         retry_at=_maybe(_instant, saved["retry_at"]),
         tries=int(saved["tries"]),
+        answered=saved["answered"],
     )
 
 

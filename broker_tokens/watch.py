@@ -37,7 +37,7 @@ def calendar_due_at(now: datetime, known: MarketDays) -> datetime:
     asked_at = known.asked_at
     if asked_at is None or asked_at > now:  # saved under a clock that has been set back since
         return now
-    succeeded = known.learned_at is not None and known.learned_at >= asked_at
+    succeeded = known.learned_at is not None and asked_at <= known.learned_at <= now
     return asked_at + (CALENDAR_PACE if succeeded else CALENDAR_RETRY)
 
 

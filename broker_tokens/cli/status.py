@@ -67,6 +67,8 @@ def _approval_words(asked: Approval) -> str:
         return f"{at}, refused: {asked.refusal}"
     if asked.retry_at is not None:
         return f"{at} and failed; next try {format_ist(asked.retry_at)}"
+    if asked.answered:
+        return f"{at}, answered"
     until = asked.expires_at
     return f"{at}, open until {format_ist(until)}" if until else f"{at}, outcome unknown"
 

@@ -1,5 +1,6 @@
 """May a new token be stored, and what then changes in `.env` and state: pure decisions."""
 
+import re
 from dataclasses import replace
 from datetime import datetime
 
@@ -16,6 +17,9 @@ from broker_tokens.store import (
     USER_ID,
     format_expiry,
 )
+
+# Upstox's are such as 4HCYNF; with another one, `.env` might refuse the token too: it is not kept.
+_USER_ID = re.compile(r"[A-Za-z0-9]+")
 
 
 def updates_for(look: Look, reply: TokenReply, way: Way) -> tuple[dict[str, str], State]:
@@ -36,8 +40,10 @@ def updates_for(look: Look, reply: TokenReply, way: Way) -> tuple[dict[str, str]
     updates = _other_keys(look, reply, user_id)
     kept = look.tokens.expires_at if outlived else None
     state = after_success(look, way, kept or reply.expires_at)
-    if way is Way.PHONE_APPROVAL:
-        state = replace(state, approval=None)  # the request is answered; the next may be sent
+    if way is Way.PHONE_APPROVAL and state.approval is not None:
+        # Kept all the same: a crash before the token is in `.env` must not ask the phone again.
+        answered = replace(state.approval, answered=reply.access_token.fingerprint)
+        state = replace(state, approval=answered)
     if not outlived:
         updates[ACCESS_TOKEN] = reply.access_token.reveal()
         updates[EXPIRES_AT] = format_expiry(reply.expires_at)
@@ -80,7 +86,7 @@ def _other_keys(look: Look, reply: TokenReply, user_id: str | None) -> dict[str,
         updates[REFRESH_TOKEN] = reply.refresh_token.reveal()
     if reply.extended_token is not None:
         updates[EXTENDED_TOKEN] = reply.extended_token.reveal()
-    if look.tokens.user_id is None and user_id is not None and user_id.isalnum():
+    if look.tokens.user_id is None and user_id is not None and _USER_ID.fullmatch(user_id):
         updates[USER_ID] = user_id
     return updates
 

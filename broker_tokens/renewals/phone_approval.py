@@ -9,6 +9,7 @@ import json
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from broker_tokens.brokers import ApprovalNotOffered, ApprovalReply, Broker, OutcomeUnknown
@@ -25,8 +26,12 @@ from broker_tokens.store import Writer
 NOTIFIER_PATH = "/notifier/"
 
 # A JWT of Upstox has about 400 characters; web servers refuse headers beyond 8 KB.
-_LONGEST_TOKEN = 8_000
+_TOKEN = re.compile(r"[!-~]{1,8000}")
 _EPOCH_MILLISECONDS = re.compile(r"[0-9]{13}")
+_BASE = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?(/[a-z0-9._~/-]*)?",
+    re.IGNORECASE,
+)
 _ADVICE = "Nothing needs to be done; it was not stored."
 
 
@@ -99,16 +104,22 @@ def public_base(url: str) -> str:
     Raises ConfigurationError unless it is https and not this machine itself, as Upstox delivers
     over the internet.
     """
-    parts = urlsplit(url)
-    is_plain = not (parts.query or parts.fragment or "@" in parts.netloc)
-    is_public = parts.scheme == "https" and parts.hostname and parts.hostname not in LOOPBACK_HOSTS
-    if not (is_plain and is_public):
+    match = _BASE.fullmatch(url)
+    if match is None or match["scheme"].lower() != "https" or not _is_public(match["host"]):
         raise ConfigurationError(
-            f"Upstox cannot reach {parts.hostname or 'an address without a host'} over https.",
+            f"Upstox cannot reach {match['host'] if match else 'such an address'} over https.",
             "Name the public address that leads to the service:"
             " upstox-token notifier --url https://trader.example.com",
         )
     return url.rstrip("/")
+
+
+def _is_public(host: str) -> bool:
+    """Whether a host can be met from the internet, as far as its name tells."""
+    try:
+        return ip_address(host.strip("[]")).is_global
+    except ValueError:
+        return host.lower().rstrip(".") not in LOOPBACK_HOSTS
 
 
 def read_delivery(body: bytes) -> Delivery:
@@ -124,11 +135,12 @@ def read_delivery(body: bytes) -> Delivery:
         raise ValueError("not JSON")
     if content.get("message_type") != "access_token" or content.get("token_type") != "Bearer":
         raise ValueError("another kind of message")
-    token = Secret(_text(content, "access_token"))
-    if not token.is_well_formed or len(token.reveal()) > _LONGEST_TOKEN:
+    token = _text(content, "access_token")
+    # Before it is a Secret: every log line is searched for each of those, whatever they hold.
+    if not _TOKEN.fullmatch(token):
         raise ValueError("no token")
     return Delivery(
-        token=token,
+        token=Secret(token),
         client_id=_text(content, "client_id"),
         user_id=_text(content, "user_id"),
         issued_at=_instant(content, "issued_at"),
@@ -144,8 +156,8 @@ def _text(content: dict[str, object], key: str) -> str:
 
 
 def _instant(content: dict[str, object], key: str) -> datetime:
-    value = str(content.get(key))
-    if not _EPOCH_MILLISECONDS.fullmatch(value):
+    value = content.get(key)
+    if not isinstance(value, str | int) or not _EPOCH_MILLISECONDS.fullmatch(str(value)):
         raise ValueError(f"no {key}")
     return datetime.fromtimestamp(int(value) / 1000, UTC)
 
@@ -180,6 +192,7 @@ def is_outstanding(look: Look) -> bool:
     return (
         asked is not None
         and not asked.refusal
+        and not asked.answered
         and asked.retry_at is None
         and is_same_day(asked.asked_at, look.now)
     )

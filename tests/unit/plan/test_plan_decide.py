@@ -1,9 +1,10 @@
 """What is due: a table of hard hours. 20 November 2026 is a Friday."""
 
-from datetime import date, datetime, time, timedelta
+from datetime import date, time, timedelta
 
 import pytest
 from support.house import ist
+from unit.plan.table import hour, in_words, read
 
 from broker_tokens.calendar import SessionHours, TradingCalendar
 from broker_tokens.expiry import next_cut
@@ -11,7 +12,6 @@ from broker_tokens.model import Stage
 from broker_tokens.policy import (
     FIRST_RETRY,
     LAST_RETRY,
-    FindOut,
     Life,
     RenewSilently,
     Rules,
@@ -27,11 +27,6 @@ YEAR = "2027-11-19 03:30"  # a Friday
 MCX = SessionHours(time(9, 0), time(23, 55))
 EVENING = Rules(calendar=TradingCalendar(MCX))
 LATE = Rules(approval_time=time(10, 0))
-
-
-def hour(**fields) -> dict:
-    """Return one row of the table; its fields are read, all of them, by `read`."""
-    return fields
 
 
 # token: its end, or "unknown"; none by default. silent: a way without a person is available.
@@ -274,39 +269,6 @@ HARD_HOURS = [
          now="2026-11-20 10:00", token="2026-11-19 17:00", renewed="2026-11-20 10:00", silent=True,
          due="renew"),
 ]  # fmt: skip
-
-
-def read(case: dict) -> tuple[datetime, Situation, Rules, str]:
-    case = dict(case)
-    case.pop("case")
-    now, token = ist(case.pop("now")), case.pop("token", None)
-    when = {key: case.pop(key, None) for key in ("renewed", "retry", "told")}
-    when = {key: value and ist(value) for key, value in when.items()}
-    known = token not in (None, "unknown")
-    situation = Situation(
-        life=Life.KNOWN if known else Life.UNKNOWN if token else Life.NONE,
-        expires_at=ist(token) if known else None,
-        is_silent=case.pop("silent", False),
-        renewed_at=when["renewed"],
-        failures=case.pop("failures", 0),
-        retry_at=when["retry"],
-        told=when["told"],
-    )
-    rules, due = case.pop("rules", Rules()), case.pop("due")
-    assert not case, f"fields that nobody reads: {case}"
-    return now, situation, rules, due
-
-
-def in_words(decision) -> str:
-    match decision:
-        case Wait(until):
-            return f"wait until {until.replace(tzinfo=None)}".removesuffix(":00")
-        case FindOut():
-            return "find out"
-        case RenewSilently():
-            return "renew"
-        case TellPerson(stage, due_at):
-            return f"{stage} of {due_at:%Y-%m-%d %H:%M}"
 
 
 @pytest.mark.parametrize("case", HARD_HOURS, ids=[case["case"] for case in HARD_HOURS])

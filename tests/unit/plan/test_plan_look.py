@@ -1,62 +1,15 @@
 """What the files say comes to one situation, and what follows for the plan is put into words."""
 
-import base64
-import json
-from datetime import datetime, time, timedelta
+from datetime import time, timedelta
 
 import pytest
 from support.house import ist
+from unit.plan.looks import APP, CUT, NOW, OPAQUE, REFRESH, jwt, look_at
 
-from broker_tokens.errors import ConfigurationError
 from broker_tokens.forecast import NextStep, next_step, renewal_sentence
-from broker_tokens.look import Look, take_look
-from broker_tokens.model import Renewal, State, StoredTokens, Way
+from broker_tokens.model import Renewal, State, Way
 from broker_tokens.policy import FindOut, Life, RenewSilently, TellPerson, Wait, decide
-from broker_tokens.secrets import Secret
 from broker_tokens.settings import load_settings
-from broker_tokens.store import Snapshot
-
-NOW = ist("2026-11-20 12:00")
-CUT = ist("2026-11-21 03:30")
-OPAQUE = Secret("opaque-token")
-REFRESH = Secret("refresh-token")
-APP = {"UPSTOX_CLIENT_ID": "i", "UPSTOX_CLIENT_SECRET": "s"}
-
-
-def jwt(expires_at: datetime) -> Secret:
-    claims = json.dumps({"exp": int(expires_at.timestamp())}).encode()
-    return Secret(f"h.{base64.urlsafe_b64encode(claims).decode()}.s")
-
-
-class SilentBroker:
-    """Offers a login address; nothing else is asked of it here."""
-
-    def __init__(self, has_app: bool = True) -> None:
-        self._has_app = has_app
-
-    def authorization_url(self, state: str | None = None) -> str:
-        if not self._has_app:
-            raise ConfigurationError("Client ID/Secret not found.")
-        return "https://login.example"
-
-
-def look_at(
-    now: datetime = NOW,
-    token: Secret | None = OPAQUE,
-    expires_at: datetime | None = CUT,
-    refresh_token: Secret | None = None,
-    state: State | None = None,
-    **values: str,
-) -> Look:
-    tokens = StoredTokens(token, expires_at, refresh_token)
-    if state is None:
-        state = State(written={token.fingerprint: expires_at} if token and expires_at else {})
-
-    def configure(found):
-        settings = load_settings(found, {})
-        return settings, SilentBroker(settings.has_credentials)
-
-    return take_look(Snapshot({**APP, **values}, tokens, state), configure, now)
 
 
 def given(**fields) -> dict:
