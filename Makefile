@@ -19,6 +19,7 @@ lint: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/approval_month.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -37,9 +37,11 @@ class TokenLookout(TokenIntake):
         except TokenRejected as error:
             with self._store.writing() as writer:
                 again = self._look(writer)
-                if again.tokens.access_token == token:  # else somebody has replaced it meanwhile
+                is_stored = again.tokens.access_token == token  # else it was replaced meanwhile
+                if is_stored:
                     setbacks.record_death(writer, again, error, self._jitter, token)
-            self._announcer.tell(TokenDied(look.now, token.fingerprint))
+            if is_stored:
+                self._announcer.tell(TokenDied(look.now, token.fingerprint))
             raise
 
     def report_rejected(self, token: Secret) -> None:

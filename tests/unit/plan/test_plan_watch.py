@@ -1,6 +1,6 @@
 """What the service looks at by itself, and when: the token's life and the calendar."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 import pytest
 from hypothesis import given
@@ -183,9 +183,3 @@ def test_a_probe_is_of_a_live_token_around_a_session_and_leaves_a_pace_of_rest(
     assert situation.is_live(at)
     after = probe_due_at(at, situation, rules, at)
     assert after is None or after >= at + PROBE_PACE
-
-
-def test_an_early_end_is_noticed_within_the_pace():
-    """Ten minutes, and the calendar's own paces: an hour when it fails, else less than a day."""
-    assert timedelta(minutes=10) == PROBE_PACE == PROBE_LEAD
-    assert timedelta(hours=1) == CALENDAR_RETRY < CALENDAR_PACE < timedelta(days=1)
