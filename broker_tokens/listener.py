@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 # A token request under way is waited for: its lost reply could be a lost login.
 _GRACE = DEADLINE + timedelta(seconds=2)
 
+# A judgement under way is given up: what it is about waits on disk.
+_RECEIVER_GRACE = timedelta(seconds=0.5)
+
 
 @contextmanager
 def listening(
@@ -62,7 +65,8 @@ def listening(
             yield Place(place.host, server.address[1])
         finally:
             server.close(_GRACE)
-            receiver.close(_GRACE)
+            receiver.close(_RECEIVER_GRACE)
+            tally.flush()
 
 
 def _routes(service: TokenService, receiver: Receiver, redirects: Redirects) -> list[Route]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 
 from dateutil.parser import isoparse
@@ -14,6 +14,9 @@ from broker_tokens.model import Approval, Failure, MarketDays, Renewal, Session,
 from broker_tokens.secrets import redact
 
 FORMAT = 1
+
+# What the clock of a machine, or a JWT, may say. Beyond, the arithmetic of the plan would overflow.
+_YEARS = range(1970, 3001)
 
 T = TypeVar("T")
 
@@ -93,7 +96,7 @@ def _text(instant: datetime | None) -> str | None:
 
 def _instant(saved: str) -> datetime:
     instant = isoparse(saved)
-    if instant.tzinfo is None:
+    if instant.tzinfo is None or instant.year not in _YEARS:
         raise ValueError(saved)
     return instant
 
@@ -166,4 +169,7 @@ def _session_json(session: Session | None) -> list[str | None] | None:
 
 
 def _session(saved: list[str]) -> Session:
-    return Session(*map(_instant, saved))
+    opens, closes = map(_instant, saved)
+    if not opens < closes < opens + timedelta(days=1):
+        raise ValueError(saved)
+    return Session(opens, closes)

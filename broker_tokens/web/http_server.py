@@ -44,12 +44,17 @@ class WebServer:
         routes: Sequence[Route],
         on_refused: Callable[[str], None],
         limits: Limits | None = None,
+        *,
+        key: str = "",
     ) -> None:
-        """Bind the address; raises TemporaryFailure. `on_refused` is told the reason in a word."""
+        """Bind the address; raises TemporaryFailure, which names the setting `key` if given.
+
+        `on_refused` is told the reason of a refusal in a word.
+        """
         self._routes = tuple(routes)
         self._on_refused = on_refused
         self._limits = limits or Limits()
-        self._sockets = bind(host, port)
+        self._sockets = bind(host, port, key)
         self._reading: OrderedDict[asyncio.Task[Any], None] = OrderedDict()
         self._answering: set[asyncio.Task[Any]] = set()
         self._grace = timedelta(0)
@@ -113,8 +118,9 @@ class WebServer:
         assert task is not None  # noqa: S101 -- a coroutine of a server runs in a task
         self._make_room(task)
         try:
-            reply = await self._answer(reader, writer, task)
-            await self._send(reply, reader, writer)
+            await self._send(await self._answer(reader, writer, task), writer)
+            self._answering.discard(task)
+            await self._linger(reader)
         except (OSError, EOFError, TimeoutError):
             pass  # whoever was there has gone
         finally:
@@ -150,16 +156,19 @@ class WebServer:
         self._answering.add(task)
         return await self._loop.run_in_executor(self._handlers, _handled, route, request)
 
-    async def _send(
-        self, reply: WebReply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _send(self, reply: WebReply, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(self._limits.deadline.total_seconds()):
             writer.write(_head_of(reply) + reply.body)
             await writer.drain()
             if writer.can_write_eof():
                 writer.write_eof()
-            # What is still on its way is read and dropped: closing before would reset the
-            # connection, and the client might never see the reply.
+
+    async def _linger(self, reader: asyncio.StreamReader) -> None:
+        """Read and drop what is still on its way: closing before would reset the connection.
+
+        The client might then never see the reply.
+        """
+        async with asyncio.timeout(self._limits.deadline.total_seconds()):
             await reader.read(LONGEST_HEAD)
 
 

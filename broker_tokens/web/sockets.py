@@ -9,10 +9,10 @@ from broker_tokens.errors import TemporaryFailure
 _BACKLOG = 128
 
 
-def bind(host: str, port: int) -> list[socket.socket]:
+def bind(host: str, port: int, key: str = "") -> list[socket.socket]:
     """Return listening sockets; `localhost` is taken for 127.0.0.1 and, where there is one, ::1.
 
-    Raises TemporaryFailure.
+    Raises TemporaryFailure, which names the setting `key` if given.
     """
     hosts = ["127.0.0.1", "::1"] if host == "localhost" else [host]
     bound: list[socket.socket] = []
@@ -28,7 +28,7 @@ def bind(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for each_socket in bound:
             each_socket.close()
-        raise _cannot_listen(host, port, error) from None
+        raise _cannot_listen(host, port, error, key) from None
     return bound
 
 
@@ -46,13 +46,14 @@ def _listen(host: str, port: int) -> socket.socket:
     return made
 
 
-def _cannot_listen(host: str, port: int, error: OSError) -> TemporaryFailure:
+def _cannot_listen(host: str, port: int, error: OSError, key: str) -> TemporaryFailure:
+    named = f"Port {port}{key and f' of {key}'}"
     if error.errno == errno.EADDRINUSE:
-        cause = f"Port {port} is in use by another program."
+        cause = f"{named} is in use by another program."
         return TemporaryFailure(cause, "Close that program, or choose another port.")
     if error.errno == errno.EACCES:
         return TemporaryFailure(
-            f"Port {port} may only be used by root.", "Choose one above 1023 and a proxy before it."
+            f"{named} may only be used by root.", "Choose one above 1023, with a proxy before it."
         )
     return TemporaryFailure(
         f"It is not possible to listen at {host}, port {port}: {error.strerror}.",

@@ -32,16 +32,19 @@ class Tally:
                 self._counts[reason] += 1
             self._log_if_due()
 
-    def log_if_due(self) -> None:
-        """Log what has been counted, if its time has come; for the service's tick."""
+    def flush(self) -> None:
+        """Log what has been counted and not said yet, at the end."""
         with self._guard:
             if self._counts:
-                self._log_if_due()
+                self._log_all(self._clock())
 
     def _log_if_due(self) -> None:
         now = self._clock()
         if self._since is not None and timedelta(0) <= now - self._since < self._pace:
             return
+        self._log_all(now)
+
+    def _log_all(self, now: datetime) -> None:
         parts = [f"{number:,} {reason}" for reason, number in self._counts.most_common()]
         since = f" since {format_ist(self._since)}" if self._since else ""
         total = self._counts.total()
