@@ -101,7 +101,7 @@ def _instant(saved: str) -> datetime:
     return instant
 
 
-def _sentence(saved: Any) -> str:
+def _words(saved: Any) -> str:
     if not isinstance(saved, str):
         raise TypeError(saved)
     return saved
@@ -120,7 +120,7 @@ def _failure_json(failure: Failure | None) -> dict[str, str | None] | None:
 
 
 def _failure(saved: dict[str, str]) -> Failure:
-    return Failure(_instant(saved["at"]), _sentence(saved["what"]))
+    return Failure(_instant(saved["at"]), _words(saved["what"]))
 
 
 def _approval_json(approval: Approval | None) -> dict[str, str | int | None] | None:
@@ -140,10 +140,10 @@ def _approval(saved: dict[str, Any]) -> Approval:
     return Approval(
         asked_at=_instant(saved["asked_at"]),
         expires_at=_maybe(_instant, saved["expires_at"]),
-        refusal=_sentence(saved["refusal"]),
+        refusal=_words(saved["refusal"]),
         retry_at=_maybe(_instant, saved["retry_at"]),
         tries=int(saved["tries"]),
-        answered=saved["answered"],
+        answered=_words(saved["answered"]),
     )
 
 

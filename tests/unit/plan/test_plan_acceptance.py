@@ -27,13 +27,23 @@ OUTSIDE = (Way.PASTE, Way.PHONE_APPROVAL)
 
 @pytest.mark.parametrize("way", Way)
 def test_only_the_approved_token_answers_the_request(way):
-    """After another one came the request stays outstanding: it may still be approved."""
+    """After another one came the request stays as it was: it may still be approved."""
     updates, state = updates_for(look_at(NOW, state=ASKED, **GONE), TokenReply(NEW, CUT), way)
 
     assert updates["access_token"] == "new-token"
-    assert state.approval == (None if way is Way.PHONE_APPROVAL else ASKED.approval)
+    fingerprint = NEW.fingerprint if way is Way.PHONE_APPROVAL else ""
+    assert state.approval == replace(ASKED.approval, answered=fingerprint)
     assert state.last_renewal is not None
     assert (state.last_renewal.at, state.last_renewal.way) == (NOW, way)
+
+
+def test_an_approved_token_that_nobody_asked_for_answers_nothing():
+    """Asked for on the developer page, say: there is no request to note it with."""
+    look = look_at(NOW, user_id="4HCYNF", **GONE)
+    updates, state = updates_for(look, TokenReply(NEW, CUT), Way.PHONE_APPROVAL)
+
+    assert updates["access_token"] == "new-token"
+    assert state.approval is None
 
 
 @pytest.mark.parametrize("way", Way)

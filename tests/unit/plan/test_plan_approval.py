@@ -273,6 +273,20 @@ def test_the_saved_request_reaches_the_plan():
     assert isinstance(look.decision, TellPerson)
 
 
+def test_an_answered_request_stands_until_its_token_has_died():
+    """A crash before the token is in the file asks nobody again; an early death does."""
+    asked = State(approval=Approval(ist("2026-11-20 08:00"), answered="11111111"))
+
+    def is_phone_asked(*refused):
+        state = replace(asked, refused=refused)
+        look = look_at(ist("2026-11-20 11:10"), is_listening=True, state=state, **KEY, **GONE)
+        return isinstance(look.decision, AskApproval)
+
+    assert not is_phone_asked()
+    assert not is_phone_asked("22222222")
+    assert is_phone_asked("22222222", "11111111")
+
+
 def test_the_request_of_monday_is_foretold_on_friday():
     """A live token on Friday noon: the next thing is the phone on Monday at 08:00."""
     step = next_step(look_at(is_listening=True, **KEY))

@@ -105,6 +105,7 @@ OUTSTANDING = {
     "asked tomorrow, by a clock since set back": (Approval(ist("2026-11-21 08:00")), False),
     "asked in an hour, by a clock since set back": (Approval(ist("2026-11-20 09:12")), True),
     "refused": (Approval(ist("2026-11-20 08:00"), refusal="under review"), False),
+    "answered": (Approval(ist("2026-11-20 08:00"), CUT, answered="00000000"), False),
     "failed in passing": (
         Approval(ist("2026-11-20 08:00"), retry_at=ist("2026-11-20 08:13"), tries=1), False),
 }  # fmt: skip
@@ -112,7 +113,7 @@ OUTSTANDING = {
 
 @pytest.mark.parametrize(("approval", "expected"), OUTSTANDING.values(), ids=OUTSTANDING)
 def test_a_request_is_outstanding(approval, expected):
-    """From the request to the cut, unless the broker did not take it."""
+    """From the request to the answer or the cut, unless the broker did not take it."""
     look = look_at(NOW, state=State(approval=approval), **GONE)
 
     assert is_outstanding(look) is expected

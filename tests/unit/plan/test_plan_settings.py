@@ -1,8 +1,6 @@
 """Settings: what is read from where, what is refused, and that no secret shows."""
 
-import os
 from datetime import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,8 +10,9 @@ from hypothesis import strategies as st
 from broker_tokens.calendar import SessionHours
 from broker_tokens.errors import EXIT_CONFIGURATION, ConfigurationError
 from broker_tokens.model import Way
+from broker_tokens.secrets import Secret
 from broker_tokens.setting_values import parse_time
-from broker_tokens.settings import find_env_file, load_settings
+from broker_tokens.settings import load_settings
 
 APP = {"UPSTOX_CLIENT_ID": "an-id", "UPSTOX_CLIENT_SECRET": "planted-s3cret"}
 
@@ -36,6 +35,9 @@ def test_an_app_is_all_that_must_be_configured():
     assert settings.ways == (Way.REFRESH_GRANT, Way.PHONE_APPROVAL, Way.BROWSER_LOGIN)
     assert (settings.refresh_time, settings.approval_time) == (time(2), time(8))
     assert settings.hours == SessionHours(time(9), time(15, 30))
+    assert settings.exchange == "NSE"
+    assert (settings.notifier_secret, settings.notify_urls) == (None, ())
+    assert (settings.notify_command, settings.on_renew) == ("", "")
     assert settings.has_credentials
 
 
@@ -48,6 +50,12 @@ GIVEN = {
     "UPSTOX_REFRESH_TIME": ("23:05", "refresh_time", time(23, 5)),
     "UPSTOX_APPROVAL_TIME": ("07:45", "approval_time", time(7, 45)),
     "UPSTOX_SESSION": ("09:00-23:55", "hours", SessionHours(time(9), time(23, 55))),
+    "UPSTOX_EXCHANGE": ("mcx", "exchange", "MCX"),
+    "UPSTOX_NOTIFIER_SECRET": ("k" * 43, "notifier_secret", Secret("k" * 43)),
+    "UPSTOX_NOTIFY_URLS": ("ntfy://topic", "notify_urls", (Secret("ntfy://topic"),)),
+    "UPSTOX_NOTIFY_COMMAND": (
+        "/usr/bin/say --to 'me and you'", "notify_command", "/usr/bin/say --to 'me and you'"),
+    "UPSTOX_ON_RENEW": ("systemctl restart bot", "on_renew", "systemctl restart bot"),
 }  # fmt: skip
 
 
@@ -57,7 +65,7 @@ def test_each_key_is_read_from_the_file_and_first_from_the_environment(key):
     text, name, value = GIVEN[key]
 
     assert getattr(load_settings({**APP, key: text}, {}), name) == value
-    assert getattr(load_settings({**APP, key: "wrong:\0"}, {key: text}), name) == value
+    assert getattr(load_settings({**APP, key: "'wrong:\0"}, {key: text}), name) == value
     for nothing in ("", "  ", "\t"):
         assert getattr(load_settings({**APP, key: text}, {key: nothing}), name) == value
     assert getattr(load_settings({**APP, key: f"  {text} "}, {}), name) == value
@@ -125,6 +133,11 @@ def test_every_wrong_key_is_named_at_once():
         "UPSTOX_REFRESH_TIME": "2am",
         "UPSTOX_APPROVAL_TIME": "03:30",
         "UPSTOX_SESSION": "15:30-09:00",
+        "UPSTOX_EXCHANGE": "N S E",
+        "UPSTOX_NOTIFIER_SECRET": "short",
+        "UPSTOX_NOTIFY_URLS": "no-address",
+        "UPSTOX_NOTIFY_COMMAND": "say 'never closed",
+        "UPSTOX_ON_RENEW": 'say "never closed',
     }
 
     text = refusal(wrong, need_credentials=True)
@@ -294,76 +307,3 @@ def test_credentials_are_told_apart_by_every_part():
     prints = {load_settings({**APP, **c}, {}).credentials_fingerprint for c in changes}
 
     assert len(prints) == len(changes)
-
-
-@pytest.fixture
-def places(tmp_path) -> dict[str, Path]:
-    """A working folder two levels down, and the folder of the modules."""
-    found = {"cwd": tmp_path / "a" / "b", "parent": tmp_path / "a", "modules": tmp_path / "m"}
-    for folder in found.values():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".env").touch()
-    (tmp_path / "named").touch()
-    (tmp_path / "in-environment").touch()
-    return {**found, "top": tmp_path}
-
-
-def test_the_file_is_looked_for_in_the_documented_order(places):
-    """Argument, UPSTOX_ENV_FILE, working folder, nearest parent, beside the modules."""
-    top, cwd = places["top"], places["cwd"]
-    environ = {"UPSTOX_ENV_FILE": str(top / "in-environment")}
-
-    def find(argument=None, surroundings=None):
-        return find_env_file(argument, surroundings or {}, cwd, places["modules"])
-
-    assert find(str(top / "named"), environ) == top / "named"
-    assert find("../../named", environ).resolve() == top / "named"
-    assert find(None, environ) == top / "in-environment"
-    assert find(None, {"UPSTOX_ENV_FILE": "  "}) == cwd / ".env"
-    assert find() == cwd / ".env"
-    (cwd / ".env").unlink()
-    assert find() == places["parent"] / ".env"
-    (places["parent"] / ".env").unlink()
-    assert find() == places["modules"] / ".env"
-
-
-def test_a_folder_named_env_is_no_file(places):
-    """A virtual environment is often called `.env`, too."""
-    (places["cwd"] / ".env").unlink()
-    (places["cwd"] / ".env").mkdir()
-
-    assert find_env_file(None, {}, places["cwd"], places["modules"]) == places["parent"] / ".env"
-
-
-def test_a_named_file_that_is_missing_is_not_replaced_by_another(places):
-    """Whoever names a file means that one."""
-    for argument, environ in (
-        (str(places["top"] / "gone"), {}),
-        (None, {"UPSTOX_ENV_FILE": "gone"}),
-    ):
-        with pytest.raises(ConfigurationError, match="gone"):
-            find_env_file(argument, environ, places["cwd"], places["modules"])
-
-
-def test_a_home_is_filled_in_and_a_strangers_is_no_defect(places, monkeypatch):
-    """`~` is the home; `~nobody-by-this-name` is a file that is not there."""
-    monkeypatch.setenv("HOME", str(places["top"]))
-
-    assert find_env_file("~/named", {}, places["cwd"], places["modules"]) == places["top"] / "named"
-    with pytest.raises(ConfigurationError, match="nobody-by-this-name"):
-        find_env_file("~nobody-by-this-name/x", {}, places["cwd"], places["modules"])
-
-
-def test_the_error_names_every_place_once(places):
-    """The user sees where the file could be put."""
-    for name in ("cwd", "parent", "modules"):
-        (places[name] / ".env").unlink()
-
-    with pytest.raises(ConfigurationError) as caught:
-        find_env_file(None, {}, places["cwd"], places["modules"])
-
-    looked = [place / ".env" for place in (places["cwd"], *places["cwd"].parents)]
-    for place in (*looked, places["modules"] / ".env"):
-        assert str(place) in caught.value.cause
-    assert caught.value.cause.count(os.sep + ".env") == len(looked) + 1
-    assert caught.value.exit_code == EXIT_CONFIGURATION

@@ -29,7 +29,7 @@ FULL = State(
     told=AT[2],
     last_renewal=Renewal(AT[3], Way.PHONE_APPROVAL),
     last_failure=Failure(AT[4], "503 Service Unavailable"),
-    approval=Approval(AT[5], AT[6], "The app is under review.", AT[7], 4),
+    approval=Approval(AT[5], AT[6], "The app is under review.", AT[7], 4, "44444444"),
     noticed={"asked 2026-11-20": AT[8], "alarm 2026-11-20": AT[9]},
     probed_at=AT[10],
     calendar=MarketDays({date(2026, 11, 8): MUHURAT, date(2026, 11, 10): None}, AT[11], AT[10]),
@@ -72,10 +72,13 @@ APPROVALS = [
     Approval(AT[0], AT[1]),
     Approval(AT[0], refusal="no notifier address"),
     Approval(AT[0], retry_at=AT[1], tries=9),
+    Approval(AT[0], AT[1], answered="44444444"),
 ]
 
 
-@pytest.mark.parametrize("approval", APPROVALS, ids=["sent", "taken", "refused", "retried"])
+@pytest.mark.parametrize(
+    "approval", APPROVALS, ids=["sent", "taken", "refused", "retried", "answered"]
+)
 def test_each_kind_of_request_survives_a_restart(tmp_path, approval):
     """A restart neither asks again nor forgets a retry."""
     assert loaded(tmp_path, saved(tmp_path, State(approval=approval))).approval == approval
@@ -103,13 +106,21 @@ def test_keys_of_a_later_release_are_passed_over(tmp_path):
 
 AWAY = "2026-11-08T17:45:00"  # without a zone
 GOOD = f"{AWAY}+05:30"
-REQUEST = {"asked_at": GOOD, "expires_at": None, "refusal": "", "retry_at": None, "tries": 0}
+REQUEST = {
+    "asked_at": GOOD,
+    "expires_at": None,
+    "refusal": "",
+    "retry_at": None,
+    "tries": 0,
+    "answered": "",
+}
 CALENDAR = {"asked_at": None, "learned_at": None, "days": {}}
 WRONG = {
     "approval": [
         *("x", 5, [], {}, True, {**REQUEST, "asked_at": None}, {**REQUEST, "asked_at": AWAY}),
         *({**REQUEST, "expires_at": "soon"}, {**REQUEST, "retry_at": 5}),
         *({**REQUEST, "refusal": None}, {**REQUEST, "refusal": 5}, {**REQUEST, "refusal": ["x"]}),
+        *({**REQUEST, "answered": None}, {**REQUEST, "answered": ["x"]}),
         *({**REQUEST, "tries": "many"}, {**REQUEST, "tries": None}),
         *({**REQUEST, "tries": float("inf")}, {"asked_at": GOOD}),
         {**REQUEST, "asked_at": "9999-12-31T23:59:59+05:30"},
