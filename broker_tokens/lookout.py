@@ -73,9 +73,11 @@ class TokenLookout(TokenIntake):
         """Ask the broker for holidays and special sessions; what cannot be had is asked later."""
         look = self.look()
         token = look.tokens.access_token if look.situation.is_live(look.now) else None
-        self._save_calendar(asked_at=look.now)
+        exchange, known = look.settings.exchange, look.state.calendar
+        days = known.days if known.exchange == exchange else {}
+        self._save_calendar(asked_at=look.now, exchange=exchange, days=days)
         try:
-            days = look.broker.market_days(look.settings.exchange, ist_date(look.now), token)
+            days = look.broker.market_days(exchange, ist_date(look.now), token)
         except TokenError as error:
             log.info("The exchange's holidays could not be had: %s", error.cause)
         else:

@@ -80,6 +80,7 @@ class MarketDays:
     days: Mapping[date, Session | None] = field(default_factory=dict)
     asked_at: datetime | None = None
     learned_at: datetime | None = None
+    exchange: str = ""
 
 
 @dataclass(frozen=True, slots=True)

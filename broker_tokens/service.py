@@ -278,7 +278,7 @@ def _next_step(look: Look) -> Step:
     if isinstance(decision, FindOut | RenewSilently):
         return decision
     calendar_at = calendar_due_at(look.now, look.state.calendar)
-    if calendar_at <= look.now:
+    if calendar_at <= look.now or look.state.calendar.exchange != look.settings.exchange:
         return LearnCalendar()
     if not isinstance(decision, Wait):
         return decision

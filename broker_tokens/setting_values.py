@@ -194,6 +194,8 @@ def notify_urls(text: str) -> tuple[Secret, ...]:
 
 def command(text: str) -> str:
     """Return a command line; that its quotes are closed is all that can be known of it here."""
+    if "\0" in text:
+        raise ValueError("is no command line: it holds a NUL")
     try:
         shlex.split(text)
     except ValueError as error:

@@ -151,6 +151,7 @@ def _calendar_json(calendar: MarketDays) -> dict[str, Any]:
     return {
         "asked_at": _text(calendar.asked_at),
         "learned_at": _text(calendar.learned_at),
+        "exchange": calendar.exchange,
         "days": {day.isoformat(): _session_json(each) for day, each in calendar.days.items()},
     }
 
@@ -161,6 +162,7 @@ def _calendar(saved: dict[str, Any]) -> MarketDays:
         days={date.fromisoformat(day): _maybe(_session, each) for day, each in days.items()},
         asked_at=_maybe(_instant, saved["asked_at"]),
         learned_at=_maybe(_instant, saved["learned_at"]),
+        exchange=saved["exchange"],
     )
 
 

@@ -92,10 +92,10 @@ def run(arguments: argparse.Namespace) -> int:
             say(port_trouble(arguments.port, error))
             return EXIT_TEMPORARY
         with server:
-            sys.stdout.write(env_lines(server.url, arguments))
-            sys.stdout.flush()
             now = clock().astimezone(IST)
             say(f"Simulated Upstox at {server.url}, {now:%Y-%m-%d %H:%M:%S} IST.")
+            sys.stdout.write(env_lines(server.url, arguments))
+            sys.stdout.flush()
             stop.wait()
     return 0
 

@@ -125,7 +125,9 @@ def test_a_command_is_kept_as_it_was_written(key, text):
 
 
 @pytest.mark.parametrize("key", COMMANDS)
-@pytest.mark.parametrize("text", ["say 'planted-s3cret", 'say "planted-s3cret', "planted-s3cret\\"])
+@pytest.mark.parametrize(
+    "text", ["say 'planted-s3cret", 'say "planted-s3cret', "planted-s3cret\\", "s3cret\0"]
+)
 def test_a_command_that_cannot_be_taken_apart_is_refused(key, text):
     """At the start, not on the morning it is needed; a password in it is not repeated."""
     assert "is no command line" in refusal(key, text)

@@ -363,3 +363,23 @@ def test_a_calendar_that_cannot_be_had_is_asked_for_hourly_and_a_weekday_trades(
 
     assert 4 <= len(calls) <= 5
     assert asked(broker) == 1
+
+
+def test_another_exchange_has_another_calendar(listening, broker):
+    """A change of UPSTOX_EXCHANGE counts at the next look; the old one's holidays are forgotten."""
+    friday = ist("2026-11-20 00:00").date()
+    calls = []
+
+    def market_days(exchange, today, token):
+        calls.append(exchange)
+        return {friday: None} if exchange == "NSE" else {}
+
+    broker.market_days = market_days
+    service = broker.service(listening, is_listening=True)
+    service.tick()
+    before = asked(broker)
+    listening.set(UPSTOX_EXCHANGE="MCX")
+    service.tick()
+
+    assert calls == ["NSE", "MCX"]
+    assert (before, asked(broker)) == (0, 1)
