@@ -156,8 +156,9 @@ def _ask_phone(options: argparse.Namespace) -> int:
 
 def _notifier(options: argparse.Namespace) -> int:
     service = _service(options)
-    redirect = urlsplit(service.look().settings.redirect_uri)
-    base = public_base(options.url or f"{redirect.scheme}://{redirect.netloc}")
+    settings = service.look().settings
+    redirect = urlsplit(settings.redirect_uri)
+    base = public_base(options.url or f"{redirect.scheme}://{redirect.netloc}", settings.api_url)
     answer(f"{base}{NOTIFIER_PATH}{service.notifier_secret().reveal()}")
     say('Enter this as "Notifier Webhook Endpoint" of your app, and keep it to yourself:')
     say("https://account.upstox.com/developer/apps")

@@ -98,14 +98,18 @@ def goes_elsewhere(reply: ApprovalReply, secret: Secret | None) -> str:
     return "" if is_ours or not reply.notifier_url else parts.hostname or "an unknown address"
 
 
-def public_base(url: str) -> str:
+def public_base(url: str, api_url: str) -> str:
     """Return `url`, the address under which the broker reaches the service, without a last slash.
 
     Raises ConfigurationError unless it is https and not this machine itself, as Upstox delivers
-    over the internet.
+    over the internet. A simulator on this machine, which `api_url` tells, may deliver anywhere.
     """
     match = _BASE.fullmatch(url)
-    if match is None or match["scheme"].lower() != "https" or not _is_public(match["host"]):
+    is_reachable = match is not None and (
+        urlsplit(api_url).hostname in LOOPBACK_HOSTS
+        or (match["scheme"].lower() == "https" and _is_public(match["host"]))
+    )
+    if not is_reachable:
         raise ConfigurationError(
             f"Upstox cannot reach {match['host'] if match else 'such an address'} over https.",
             "Name the public address that leads to the service:"

@@ -1,6 +1,5 @@
 """The simulated broker: its memory and its rules, without a socket and with a clock to move."""
 
-import secrets
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,17 +18,11 @@ from broker_tokens.simulator.approvals import (
     post,
 )
 from broker_tokens.simulator.ledger import Ledger
-from broker_tokens.simulator.login import App, LoginEndpoints, RefreshGrant, profile_of, with_query
-from broker_tokens.simulator.market import (
-    HOLIDAYS_PATH,
-    TIMINGS_PATH,
-    Holiday,
-    holidays_reply,
-    timings_reply,
-)
+from broker_tokens.simulator.login import App, LoginEndpoints, RefreshGrant
+from broker_tokens.simulator.market import HOLIDAYS_PATH, TIMINGS_PATH, Holiday
 from broker_tokens.simulator.minting import Mint
-from broker_tokens.simulator.quotes import last_prices
-from broker_tokens.simulator.wire import RefusalError, Request, Response, json_response
+from broker_tokens.simulator.resources import FEED_PATH, Resources
+from broker_tokens.simulator.wire import RefusalError, Request, Response
 
 __all__ = ["Endpoint", "Recorded", "RefreshGrant", "Request", "Response", "SimulatedUpstox"]
 
@@ -38,14 +31,6 @@ MAX_RECORDED = 10_000
 
 # A wrong method on a known path: OpenAPI declares the status, the code is undocumented.
 METHOD_CODE, METHOD_STATUS = "UDAPI10000", 405
-
-# A dead token's logout is not answered in the usual envelope (Upstox docs, Logout); the shape
-# itself is undocumented.
-LOGOUT_REFUSED: Mapping[str, object] = {"status": "error", "data": False}
-
-# The documented address is one of Upstox's own. `.invalid` never resolves (RFC 6761, section
-# 6.4), so a client that connects with a simulated code cannot reach the real broker.
-FEED_ADDRESS = "wss://feed.simulator.invalid/market-data-feeder/v3/feeds"
 
 
 class Endpoint(StrEnum):
@@ -112,10 +97,7 @@ class SimulatedUpstox:
         deliver: Deliver = post,
     ) -> None:
         self.clock = clock
-        self.holidays = holidays
-        self.static_ip_gate = False
         self.faults: dict[Endpoint, list[str]] = {}
-        self._holidays_need_token = holidays_need_token
         self._deliver = deliver
         self._deliveries: deque[Delivery] = deque(maxlen=MAX_RECORDED)
         self.user_id = user_id
@@ -130,6 +112,7 @@ class SimulatedUpstox:
         self._login = LoginEndpoints(clock, self._app, self._ledger, refresh)
         self._approvals = Approvals(clock, self._app, self._ledger)
         self._approvals.notifier_url = notifier_url
+        self._resources = Resources(self._ledger, holidays, holidays_need_token)
         self._routes = self._build_routes()
 
     @property
@@ -177,6 +160,24 @@ class SimulatedUpstox:
     @approval_refusal.setter
     def approval_refusal(self, code: str) -> None:
         self._approvals.refusal = code
+
+    @property
+    def holidays(self) -> Sequence[Holiday]:
+        """The exchange's special days."""
+        return self._resources.holidays
+
+    @holidays.setter
+    def holidays(self, days: Sequence[Holiday]) -> None:
+        self._resources.holidays = days
+
+    @property
+    def static_ip_gate(self) -> bool:
+        """Whether the profile is refused, as it is from another address than the registered."""
+        return self._resources.static_ip_gate
+
+    @static_ip_gate.setter
+    def static_ip_gate(self, is_closed: bool) -> None:
+        self._resources.static_ip_gate = is_closed
 
     def approve(self, copies: int = 1) -> str:
         """Tap Approve on the phone: mint, and deliver the webhook `copies` times.
@@ -246,13 +247,13 @@ class SimulatedUpstox:
                 Endpoint.DIALOG, "GET", lambda request: self._login.dialog(request, self.user_id)
             ),
             "/v2/login/authorization/token": _Route(Endpoint.TOKEN, "POST", self._login.token),
-            "/v2/user/profile": _Route(Endpoint.PROFILE, "GET", self._profile),
+            "/v2/user/profile": _Route(Endpoint.PROFILE, "GET", self._resources.profile),
             REQUEST_PATH: _Route(Endpoint.APPROVAL, "POST", self._approvals.request),
-            HOLIDAYS_PATH: _Route(Endpoint.HOLIDAYS, "GET", self._holidays),
-            TIMINGS_PATH: _Route(Endpoint.TIMINGS, "GET", self._timings),
-            "/v3/market-quote/ltp": _Route(Endpoint.LTP, "GET", self._last_prices),
-            "/v2/logout": _Route(Endpoint.LOGOUT, "DELETE", self._logout),
-            "/v3/feed/market-data-feed/authorize": _Route(Endpoint.FEED, "GET", self._feed),
+            HOLIDAYS_PATH: _Route(Endpoint.HOLIDAYS, "GET", self._resources.market_holidays),
+            TIMINGS_PATH: _Route(Endpoint.TIMINGS, "GET", self._resources.market_timings),
+            "/v3/market-quote/ltp": _Route(Endpoint.LTP, "GET", self._resources.last_prices),
+            "/v2/logout": _Route(Endpoint.LOGOUT, "DELETE", self._resources.logout),
+            FEED_PATH: _Route(Endpoint.FEED, "GET", self._resources.feed),
         }
 
     def _route_of(self, path: str) -> _Route | None:
@@ -278,50 +279,3 @@ class SimulatedUpstox:
         if request.method != route.method:
             raise RefusalError(METHOD_CODE, status=METHOD_STATUS, headers={"Allow": route.method})
         return route.answer(request)
-
-    def _bearer(self, request: Request) -> str:
-        """Return the user of a live bearer token (Upstox docs, Error Codes)."""
-        token = request.bearer()
-        if self._ledger.is_extended(token):
-            # Only the calls on Upstox's list take it; that none of these is listed is our choice.
-            raise RefusalError("UDAPI100067")
-        holding = self._ledger.holding(token)
-        if holding is None:
-            raise RefusalError("UDAPI100050")
-        return holding.user_id
-
-    def _profile(self, request: Request) -> Response:
-        user_id = self._bearer(request)
-        if self.static_ip_gate:
-            raise RefusalError("UDAPI1221")
-        return _success(profile_of(user_id))
-
-    def _holidays(self, request: Request) -> Response:
-        if self._holidays_need_token:
-            self._bearer(request)
-        return holidays_reply(request.path, self.holidays)
-
-    def _timings(self, request: Request) -> Response:
-        self._bearer(request)
-        return timings_reply(request.path, self.holidays)
-
-    def _last_prices(self, request: Request) -> Response:
-        self._bearer(request)
-        return _success(last_prices(request.query.get("instrument_key", "")))
-
-    def _logout(self, request: Request) -> Response:
-        if self._ledger.holding(request.bearer()) is None:
-            return json_response(LOGOUT_REFUSED, 401)
-        self._ledger.revoke_access(request.bearer())
-        return _success(True)
-
-    def _feed(self, request: Request) -> Response:
-        """Return a one-time address, both spellings (Upstox docs, Market Data Feed V3)."""
-        self._bearer(request)
-        once = {"requestId": secrets.token_hex(16), "code": secrets.token_urlsafe(16)}
-        address = with_query(FEED_ADDRESS, once)
-        return _success({"authorized_redirect_uri": address, "authorizedRedirectUri": address})
-
-
-def _success(data: object) -> Response:
-    return json_response({"status": "success", "data": data})

@@ -10,10 +10,13 @@ import re
 import sys
 from contextlib import suppress
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from broker_tokens.clock import IST, Clock, system_clock
+from broker_tokens.simulator.approvals import post
 from broker_tokens.simulator.broker import Endpoint, Recorded, RefreshGrant, SimulatedUpstox
 from broker_tokens.simulator.pace import AcceleratedClock
+from broker_tokens.simulator.phone import approve_later
 from broker_tokens.simulator.server import SimulatorServer
 from broker_tokens.simulator.stop import StopSignal
 
@@ -70,20 +73,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--client-secret", type=plain_value, default="sim-secret")
     add("--redirect-uri", type=plain_value, default="http://localhost:3000/callback")
     add("--opaque-tokens", action="store_true", help="tokens that are no JWTs")
+    add(
+        "--notifier-url",
+        type=plain_value,
+        metavar="URL",
+        help="where an approved token is sent: what `upstox-token notifier` prints",
+    )
+    add(
+        "--approve-after",
+        type=seconds,
+        metavar="SECONDS",
+        help="approve each request by itself; without it, POST to /simulator/approve or /reject",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM; return the exit code."""
-    clock: Clock = AcceleratedClock(arguments.at or system_clock(), arguments.speed)
-    broker = SimulatedUpstox(
-        clock,
-        client_id=arguments.client_id,
-        client_secret=arguments.client_secret,
-        redirect_uri=arguments.redirect_uri,
-        refresh=RefreshGrant(arguments.refresh),
-        opaque_tokens=arguments.opaque_tokens,
-        on_request=lambda record: say(describe(record)),
-    )
+    broker = simulated_broker(arguments)
     # Before the first line is printed: whoever reads it may send a signal at once.
     with StopSignal() as stop:
         try:
@@ -92,12 +98,42 @@ def run(arguments: argparse.Namespace) -> int:
             say(port_trouble(arguments.port, error))
             return EXIT_TEMPORARY
         with server:
-            now = clock().astimezone(IST)
+            now = broker.clock().astimezone(IST)
             say(f"Simulated Upstox at {server.url}, {now:%Y-%m-%d %H:%M:%S} IST.")
             sys.stdout.write(env_lines(server.url, arguments))
             sys.stdout.flush()
             stop.wait()
     return 0
+
+
+def simulated_broker(arguments: argparse.Namespace) -> SimulatedUpstox:
+    """Return the broker that the options describe; it says on standard error what it does."""
+    clock: Clock = AcceleratedClock(arguments.at or system_clock(), arguments.speed)
+
+    def answered(record: Recorded) -> None:
+        say(describe(record))
+        if arguments.approve_after is not None:
+            approve_later(broker, record, arguments.approve_after)
+
+    def deliver(url: str, body: bytes) -> int:
+        status = post(url, body)
+        # Not the address's path: it holds the part that nobody shall guess.
+        place = urlsplit(url).netloc
+        say(f"{clock().astimezone(IST):%H:%M:%S} webhook to {place}: {status or 'no answer'}")
+        return status
+
+    broker = SimulatedUpstox(
+        clock,
+        client_id=arguments.client_id,
+        client_secret=arguments.client_secret,
+        redirect_uri=arguments.redirect_uri,
+        refresh=RefreshGrant(arguments.refresh),
+        opaque_tokens=arguments.opaque_tokens,
+        on_request=answered,
+        notifier_url=arguments.notifier_url or "",
+        deliver=deliver,
+    )
+    return broker
 
 
 def env_lines(url: str, arguments: argparse.Namespace) -> str:
@@ -161,6 +197,13 @@ def speed(text: str) -> float:
     if not 0 <= value <= MAX_SPEED:
         raise argparse.ArgumentTypeError(f"{text!r} is no speed: a number from 0 to {MAX_SPEED}")
     return value
+
+
+def seconds(text: str) -> float:
+    """Read how long the person takes to reach for the phone, in real seconds."""
+    if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return float(text)
 
 
 def plain_value(text: str) -> str:

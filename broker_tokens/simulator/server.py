@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from broker_tokens.simulator.broker import SimulatedUpstox
+from broker_tokens.simulator.phone import tap
 from broker_tokens.simulator.wire import RefusalError, Request, Response, parse_fields
 
 # The largest real request is a login form of a few hundred bytes.
@@ -142,7 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         headers = dict(self.headers.items())
         request = Request(self.command, path, parse_fields(query), headers, body)
-        self._send(self.server.broker.handle(request))
+        broker = self.server.broker
+        self._send(tap(broker, request) or broker.handle(request))
 
     do_GET = do_POST = do_DELETE = _serve  # noqa: N815 -- names that http.server looks for
     do_PUT = do_PATCH = do_HEAD = do_OPTIONS = _serve  # noqa: N815 -- likewise

@@ -12,6 +12,7 @@ from broker_tokens.renewals.phone_approval import goes_elsewhere, public_base
 from broker_tokens.secrets import Secret
 
 KEY = "k" * 42 + "K"
+UPSTOX = "https://api.upstox.com"
 CUT = ist("2026-11-21 03:30")
 
 ADDRESSES = {
@@ -64,7 +65,7 @@ GOOD = {
 @pytest.mark.parametrize(("url", "base"), GOOD.items(), ids=GOOD)
 def test_an_address_of_the_internet_is_taken(url, base):
     """Without its last slash, as the path is put behind it."""
-    assert public_base(url) == base
+    assert public_base(url, UPSTOX) == base
 
 
 BAD = [
@@ -84,7 +85,7 @@ BAD = [
 def test_an_address_that_upstox_cannot_reach_is_refused(url):
     """Said with what to do; a password in it is not repeated."""
     with pytest.raises(ConfigurationError) as caught:
-        public_base(url)
+        public_base(url, UPSTOX)
 
     assert caught.value.exit_code == EXIT_CONFIGURATION
     assert "--url https://" in caught.value.advice
@@ -96,8 +97,15 @@ def test_an_address_that_upstox_cannot_reach_is_refused(url):
 def test_no_text_raises_anything_else(url):
     """It is an https address without query or account, or a ConfigurationError."""
     try:
-        base = public_base(url)
+        base = public_base(url, UPSTOX)
     except ConfigurationError:
         return
     assert base.lower().startswith("https://")
     assert not set(base) & set("?#@ \\\n")
+
+
+@pytest.mark.parametrize("url", ["http://localhost:3000", "http://127.0.0.1:8000/", "http://[::1]"])
+@pytest.mark.parametrize("api_url", ["http://localhost:8787", "http://127.0.0.1:8787"])
+def test_a_simulator_on_this_machine_delivers_to_this_machine(url, api_url):
+    """So that the approval can be practised; its tokens open nothing."""
+    assert public_base(url, api_url) == url.rstrip("/")
