@@ -20,7 +20,7 @@ USER_AGENT = f"broker-tokens/{__version__} (python-requests)"
 # The broker answers in well under a second; a reply later than this is not coming.
 DEADLINE = timedelta(seconds=20)
 
-# The largest documented reply, a profile, has about 1 KB.
+# The largest documented reply, a year of holidays, has a few KB.
 LARGEST_REPLY = 1 << 20
 
 

@@ -84,7 +84,7 @@ class Receiver:
     def judge(self) -> timedelta | None:
         """Have the broker judge what waits; return when to come again if some could not be."""
         again: timedelta | None = None
-        for delivery in self._inbox.waiting:
+        for delivery in self._in_turn():
             if self._is_closed:
                 break
             try:
@@ -102,6 +102,12 @@ class Receiver:
             self._inbox.remove(delivery)
             self._on_accepted()
         return again if self._inbox.waiting else None
+
+    def _in_turn(self) -> tuple[Delivery, ...]:
+        """Return what waits, after each failure beginning with another: none blocks the rest."""
+        waiting = self._inbox.waiting
+        first = self._failures % len(waiting) if waiting else 0
+        return waiting[first:] + waiting[:first]
 
     def _is_worth_judging(self, delivery: Delivery) -> bool:
         if delivery.token.fingerprint in self._forged:

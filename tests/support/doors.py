@@ -4,6 +4,7 @@ Every process is searched, when it ends, for each secret that the broker has see
 output, its command line, and every file it left beside the `.env`.
 """
 
+import itertools
 import json
 import os
 import shutil
@@ -39,6 +40,9 @@ PROFILE = "/v2/user/profile"
 
 REFRESH_TOKEN = "planted-refresh-token-77aa"
 LOG_FILE = "upstox_token_refresh.log"
+
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 20
+_PORTS = itertools.cycle(range(12_000 + 1_000 * _WORKER, 13_000 + 1_000 * _WORKER))
 
 # No program here has more to do than this, even on a busy machine; a test that hangs fails.
 LIMIT = 30
@@ -283,9 +287,15 @@ def open_doors(folder: Path, refresh: RefreshGrant = RefreshGrant.OFF, **rules) 
 
 
 def free_port() -> int:
-    """Return a port of this machine that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+    """Return a port of this machine that nothing listens on.
+
+    It lies below those that systems give to outgoing connections, or one of them might have it
+    before the test does; and each process of the test runner looks in a range of its own.
+    """
+    for port in _PORTS:
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free any more")
 
 
 def consent(address: str) -> str:

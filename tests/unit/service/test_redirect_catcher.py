@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 import requests
+from support.doors import free_port
 
 from broker_tokens.errors import LoginRequired, TemporaryFailure, TokenRejected
 from broker_tokens.renewals.browser_login import RedirectCatcher, can_catch
@@ -16,8 +17,7 @@ from broker_tokens.secrets import Secret
 @pytest.fixture
 def port():
     """A port that nothing listens on."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        return server.getsockname()[1]
+    return free_port()
 
 
 def visit(url, **query):
