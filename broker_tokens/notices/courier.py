@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 
+from broker_tokens.errors import TokenError
+
 log = logging.getLogger(__name__)
 
 Job = Callable[[], None]
@@ -46,8 +48,10 @@ class Courier:
             job = self._jobs.get()
             try:
                 job()
+            except TokenError as error:  # an `.env` that is just being edited, a full disk
+                log.warning("A notice or command could not be seen through: %s", error)
             except Exception:  # a job is somebody else's code
-                log.exception("A notice could not be given.")
+                log.exception("A notice or command could not be seen through.")
             with self._news:
                 self._unfinished -= 1
                 self._news.notify_all()
