@@ -58,7 +58,8 @@ _alive: "weakref.WeakValueDictionary[int, Secret]" = weakref.WeakValueDictionary
 
 def redact(text: str) -> str:
     """Return `text` with the value of every secret alive in this process replaced by `<secret>`."""
-    values = {secret.reveal() for secret in list(_alive.values())}
+    # valuerefs() copies in one step; values() stumbles over a secret that another thread makes.
+    values = {secret.reveal() for ref in _alive.valuerefs() if (secret := ref()) is not None}
     # The longest first: of a value that begins with another one, no rest may stay.
     for value in sorted(values, key=len, reverse=True):
         if len(value) >= _SHORTEST_REDACTED:

@@ -4,6 +4,8 @@ import copy
 import json
 import logging
 import pickle
+import sys
+import threading
 import traceback
 from urllib.parse import quote, quote_plus, urlencode
 
@@ -114,3 +116,28 @@ def test_redact_forgets_what_is_gone():
     del secret
 
     assert redact("planted-and-gone") == "planted-and-gone"
+
+
+@pytest.fixture
+def other_thread():
+    """A thread that makes secrets all the time, as the listener's do, and is often given way."""
+    interval, is_over = sys.getswitchinterval(), threading.Event()
+
+    def make():
+        while not is_over.is_set():
+            [Secret("made elsewhere") for _ in range(50)]
+
+    thread = threading.Thread(target=make)
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    yield
+    is_over.set()
+    thread.join()
+    sys.setswitchinterval(interval)
+
+
+def test_secrets_made_meanwhile_do_not_disturb_a_log_line(other_thread):
+    """What is written to the log or the state is redacted, whatever another thread does."""
+    kept = [Secret(f"{PLANTED}-{number}") for number in range(1000)]
+
+    assert {redact(f"<{kept[number].reveal()}>") for number in range(20)} == {"<<secret>>"}

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from broker_tokens.errors import StoreError
 from broker_tokens.notices.courier import Courier
 
 LIMIT = timedelta(seconds=30)
@@ -89,9 +90,8 @@ def test_too_much_is_dropped_and_logged(busy, hang, caplog):
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 3
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), OSError(5, "x"), AssertionError(), MemoryError])
-def test_a_job_that_fails_is_logged_and_the_next_is_done(error, caplog):
-    """An exception of somebody else's code ends nothing."""
+def what_is_done_after(error):
+    """Have a job fail, and return what the job behind it has done."""
     courier, done = Courier(), []
 
     def fail():
@@ -99,10 +99,24 @@ def test_a_job_that_fails_is_logged_and_the_next_is_done(error, caplog):
 
     courier.submit(fail)
     courier.submit(lambda: done.append("next"))
-
     assert courier.drain(LIMIT)
-    assert done == ["next"]
+    return done
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), OSError(5, "x"), AssertionError(), MemoryError])
+def test_a_job_that_fails_is_logged_and_the_next_is_done(error, caplog):
+    """An exception of somebody else's code ends nothing."""
+    assert what_is_done_after(error) == ["next"]
     assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+def test_an_error_that_people_can_mend_is_one_line_of_the_log(caplog):
+    """A full disk is no defect, and needs no traceback."""
+    error = StoreError("The disk is full.", "Free some room.")
+
+    assert what_is_done_after(error) == ["next"]
+    assert [record.exc_info for record in caplog.records] == [None]
+    assert "Free some room." in caplog.text
 
 
 def test_nothing_to_do_is_done_at_once():
