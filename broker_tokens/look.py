@@ -15,9 +15,11 @@ from broker_tokens.policy import (
     Life,
     Rules,
     Situation,
+    TellPerson,
     decide,
     is_backing_off,
     person_is_needed,
+    untold_stage,
 )
 from broker_tokens.renewals.login_link import new_state
 from broker_tokens.settings import Settings
@@ -56,6 +58,16 @@ class Look:
     def is_backing_off(self) -> bool:
         """Whether a failure asks to wait before the broker is asked again."""
         return is_backing_off(self.now, self.situation)
+
+    @property
+    def is_app_refused(self) -> bool:
+        """Whether the broker has refused the app's present credentials."""
+        return self.state.has_refused(self.settings.credentials_fingerprint)
+
+    @property
+    def untold_stage(self) -> TellPerson | None:
+        """What the person would be told now if no help were near, None if nothing."""
+        return untold_stage(self.now, self.situation, self.rules)
 
     @property
     def needs_person(self) -> bool:

@@ -221,9 +221,13 @@ class RenewalFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class AppRefused(Event):
-    """The broker refuses the app or its credentials; only the person can mend that."""
+    """The broker refuses the app or its credentials; only the person can mend that.
+
+    Found out at night it is not urgent, and said again when the person is needed.
+    """
 
     sentence: str
+    is_urgent: bool = True
 
 
 @dataclass(frozen=True, slots=True)

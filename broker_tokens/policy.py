@@ -38,6 +38,10 @@ LONGEST_RETRY_AFTER = timedelta(hours=1)
 # seconds after the laptop.
 _NEAR = timedelta(minutes=1)
 
+# After so many tries, 75 s at most, the trouble is no hiccup. In the session the next one is always
+# near: waiting for it for ever would be silence.
+_QUICK_TRIES = 4
+
 
 class Life(Enum):
     """What is known of the stored token without asking the broker."""
@@ -124,6 +128,14 @@ def person_is_needed(now: datetime, situation: Situation, rules: Rules) -> bool:
     return _stage_reached(now, situation, rules) is not None and not _silent_help_is_near(
         now, situation
     )
+
+
+def untold_stage(now: datetime, situation: Situation, rules: Rules) -> TellPerson | None:
+    """Return today's latest stage if it was not told, whatever help may be near."""
+    reached = _stage_reached(now, situation, rules)
+    if reached is None or _was_told(now, reached.due_at, situation.told):
+        return None
+    return TellPerson(reached.stage, reached.due_at, reached.session)
 
 
 def is_backing_off(now: datetime, situation: Situation) -> bool:
@@ -231,12 +243,9 @@ def _phone_free_at(now: datetime, situation: Situation) -> datetime | None:
 
 
 def _person_step(now: datetime, situation: Situation, rules: Rules) -> TellPerson | None:
-    reached = _stage_reached(now, situation, rules)
-    if reached is None or _was_told(now, reached.due_at, situation.told):
-        return None
     if _silent_help_is_near(now, situation) or _phone_is_near(now, situation):
         return None
-    return TellPerson(reached.stage, reached.due_at, reached.session)
+    return untold_stage(now, situation, rules)
 
 
 def _was_told(now: datetime, due_at: datetime, told: datetime | None) -> bool:
@@ -263,14 +272,20 @@ def _silent_help_is_near(now: datetime, situation: Situation) -> bool:
     """Whether a look at the broker, or a silent renewal, may yet spare the person."""
     if situation.life is not Life.UNKNOWN and not situation.is_silent:
         return False
-    is_retry_near = _free_to_ask_at(now, situation) - now <= _NEAR
-    return situation.is_live(now) or not situation.failures or is_retry_near
+    if situation.is_live(now) or not situation.failures:
+        return True
+    return _is_near(_free_to_ask_at(now, situation) - now, situation.failures)
 
 
 def _phone_is_near(now: datetime, situation: Situation) -> bool:
     """Whether approval, which failed in passing, is soon asked for again."""
-    free_at = _phone_free_at(now, situation)
-    return free_at is not None and free_at - now <= _NEAR
+    free_at, asked = _phone_free_at(now, situation), situation.approval
+    return free_at is not None and _is_near(free_at - now, asked.tries if asked else 0)
+
+
+def _is_near(wait: timedelta, failures: int) -> bool:
+    """Whether the next try is due, or one of the quick ones and soon due."""
+    return wait <= timedelta(0) or (wait <= _NEAR and failures <= _QUICK_TRIES)
 
 
 def _next_due(now: datetime, situation: Situation, rules: Rules) -> datetime:

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from broker_tokens.brokers import OutcomeUnknown
 from broker_tokens.clock import format_ist
 from broker_tokens.errors import (
-    ConfigurationError,
     StoreError,
     TemporaryFailure,
     TokenError,
@@ -16,13 +14,7 @@ from broker_tokens.errors import (
 )
 from broker_tokens.expiry import next_cut
 from broker_tokens.look import Look
-from broker_tokens.lookout import TokenLookout
 from broker_tokens.model import (
-    AppRefused,
-    ApprovalAsked,
-    PersonNeeded,
-    RenewalFailed,
-    Stage,
     StoredTokens,
     TokenDied,
     TokenReply,
@@ -30,16 +22,15 @@ from broker_tokens.model import (
 )
 from broker_tokens.policy import (
     AskApproval,
-    Decision,
     FindOut,
     Life,
     RenewSilently,
     TellPerson,
     Wait,
 )
-from broker_tokens.renewals import adoption, phone_approval, refresh_grant, setbacks
+from broker_tokens.prompter import TokenPrompter
+from broker_tokens.renewals import adoption, refresh_grant, setbacks
 from broker_tokens.secrets import Secret
-from broker_tokens.store import Writer
 from broker_tokens.watch import LearnCalendar, Probe, calendar_due_at, probe_due_at
 
 # One tick can adopt, fail to renew, learn the calendar, ask the phone, and tell the person; the
@@ -49,7 +40,8 @@ _STEPS_PER_TICK = 6
 # After a failure that the state could not take (a full disk): how long things are left alone.
 _PAUSE_AFTER_ERROR = timedelta(seconds=30)
 
-Step = Decision | LearnCalendar | Probe
+Due = FindOut | RenewSilently | AskApproval | TellPerson | LearnCalendar | Probe
+Step = Due | Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +53,7 @@ class Outcome:
     error: TokenError | None = None
 
 
-class TokenService(TokenLookout):
+class TokenService(TokenPrompter):
     """Keeps the tokens of one `.env`; any number of processes and threads may use one each."""
 
     _unsaved: tuple[StoredTokens, TokenReply] | None = None
@@ -79,14 +71,15 @@ class TokenService(TokenLookout):
             self._announcer.notice(look)
             step = _next_step(look)
             if isinstance(step, Wait):
+                self._trouble = str(error or "")
                 return Outcome(look, step.until, error)
             if step == failed:
-                break  # the failure could not be saved (a full disk, a lock held)
-            try:
-                self._do(step)
-            except TokenError as failure:
+                # The failure could not be noted (a full disk, a lock held): no help is near.
+                if (stage := look.untold_stage) is not None:
+                    self._attempt(stage)
+                break
+            if (failure := self._attempt(step)) is not None:
                 error, failed = failure, step
-                self._tell_failure(failure)
         look = self.look()
         return Outcome(look, look.now + _PAUSE_AFTER_ERROR, error)
 
@@ -115,21 +108,15 @@ class TokenService(TokenLookout):
             raise look.no_token(min_valid)
         return token
 
-    def ask_phone(self) -> ApprovalAsked:
-        """Have the broker ask the person's phone for approval now, asked today or not.
+    def _attempt(self, step: Due) -> TokenError | None:
+        try:
+            self._do(step)
+        except TokenError as failure:
+            self._tell_failure(failure)
+            return failure
+        return None
 
-        Raises ConfigurationError if the app or its credentials are refused, TemporaryFailure.
-        """
-        look = self.look()
-        session = look.rules.calendar.coming_session(look.now)
-        with self._store.writing() as writer:
-            event = self._ask_phone(writer, self._look(writer), Stage.ASK, session.opens)
-        self._announcer.tell(event)
-        return event
-
-    def _do(
-        self, step: FindOut | RenewSilently | AskApproval | TellPerson | LearnCalendar | Probe
-    ) -> None:
+    def _do(self, step: Due) -> None:
         match step:
             case FindOut():
                 self._adopt()
@@ -207,64 +194,6 @@ class TokenService(TokenLookout):
             self._announcer.tell(TokenDied(look.now, token.fingerprint))
             raise refusal
         self._announcer.tell_stored(self._clock(), tokens, Way.FOUND)
-
-    def _ask_phone_if_due(self) -> None:
-        with self._store.writing() as writer:
-            look = self._look(writer)
-            decision = look.decision
-            if not isinstance(decision, AskApproval):
-                return
-            event = self._ask_phone(writer, look, decision.stage, decision.session.opens)
-            # The notice of this stands for the notice of the stage.
-            writer.save_state(replace(writer.load().state, told=decision.due_at))
-        self._announcer.tell(event)
-
-    def _ask_phone(
-        self, writer: Writer, look: Look, stage: Stage, opens: datetime
-    ) -> ApprovalAsked:
-        is_certain, elsewhere = True, ""
-        try:
-            reply = phone_approval.ask(writer, look, self._jitter)
-        except OutcomeUnknown:
-            is_certain, expires_at = False, next_cut(look.now)
-        else:
-            expires_at = reply.expires_at
-            elsewhere = phone_approval.goes_elsewhere(reply, look.settings.notifier_secret)
-        return ApprovalAsked(
-            look.now, stage, opens, expires_at, look.login_url, is_certain, elsewhere
-        )
-
-    def _tell_person(self) -> None:
-        """Note the stage as told, then tell: a crash in between costs a notice, never a flood."""
-        with self._store.writing() as writer:
-            look = self._look(writer)
-            decision = look.decision
-            if not isinstance(decision, TellPerson):
-                return
-            writer.save_state(replace(look.state, told=decision.due_at))
-        asked = look.state.approval
-        self._announcer.tell(
-            PersonNeeded(
-                look.now,
-                decision.stage,
-                decision.due_at,
-                decision.session.opens,
-                look.login_url,
-                asked.asked_at if asked and phone_approval.is_outstanding(look) else None,
-            )
-        )
-
-    def _tell_failure(self, failure: TokenError) -> None:
-        now = self._clock()
-        if isinstance(failure, ConfigurationError):
-            self._announcer.tell(AppRefused(now, str(failure)))
-            return
-        retry_at = None
-        if isinstance(failure, TemporaryFailure):
-            state = self.look().state
-            retries = (state.retry_at, state.approval.retry_at if state.approval else None)
-            retry_at = min((at for at in retries if at is not None and at >= now), default=None)
-        self._announcer.tell(RenewalFailed(now, str(failure), retry_at))
 
 
 def _next_step(look: Look) -> Step:

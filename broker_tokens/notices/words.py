@@ -69,7 +69,7 @@ def notice_of(event: Event) -> Notice | None:
                 " Nothing needs to be done.",
                 is_silent_news=event.way is Way.REFRESH_GRANT,
             )
-        case AppRefused():
+        case AppRefused(is_urgent=True):
             return Notice(Kind.REFUSED, "refused", "Upstox refuses the app", event.sentence)
         case TokenDied():
             return Notice(

@@ -30,7 +30,7 @@ FLOORS = {
         *("inbox", "web", "web.http_values", "web.http_request", "web.sockets", "web.http_server"),
         *("web.tally", "web.pages", "web.receiver", "web.redirects", "renewals.browser_login"),
     ],
-    "4 service": ["intake", "lookout", "service", "loop"],
+    "4 service": ["intake", "lookout", "prompter", "service", "loop"],
     "5 wiring": ["aftermath", "app", "background", "listener", "upstox_token_manager"],
     "6 doors": [
         *(

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from unit.notices.occasions import CUT
+from unit.plan.looks import jwt
 
 from broker_tokens.model import Way
 from broker_tokens.notices.after_renewal import AfterRenewal
@@ -103,7 +104,7 @@ def dead_token(trader):
 
 def foreign_token(trader):
     """Somebody else's is run for once it has been taken over."""
-    trader.set(access_token="planted-foreign-token")
+    trader.set(access_token=jwt(CUT).reveal())
 
 
 def refused_token(trader):

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from unit.notices.occasions import CUT, OPENS, alarm, refused, stored
+from unit.plan.looks import jwt
 
 from broker_tokens.aftermath import Aftermath
 from broker_tokens.announcer import Announcer
@@ -91,7 +92,7 @@ def test_a_token_that_is_dead_or_somebody_elses_is_not_told_of(trader):
     announcer.notice(trader.look())
     trader.take_token("planted-token")
     announcer.tell_stored(CUT, trader.look().tokens, Way.PASTE)
-    trader.set(access_token="planted-foreign-token")
+    trader.set(access_token=jwt(CUT).reveal())
     announcer.notice(trader.look())
 
     assert heard == []
