@@ -2,6 +2,8 @@
 
 import random
 import secrets
+from collections.abc import Callable
+from functools import partial
 
 from broker_tokens.announcer import Announcer
 from broker_tokens.clock import Clock
@@ -96,9 +98,9 @@ class TokenIntake:
             return look.tokens
         look.broker.check_life(delivery.token)
         user_id = phone_approval.owner(delivery, look.broker)
-        return self._take(
-            TokenReply(delivery.token, delivery.expires_at, user_id), Way.PHONE_APPROVAL
-        )
+        reply = TokenReply(delivery.token, delivery.expires_at, user_id)
+        # Checked again: a login may have been faster than the broker's judgement.
+        return self._take(reply, Way.PHONE_APPROVAL, partial(phone_approval.check, delivery))
 
     def notifier_secret(self) -> Secret:
         """Return the last part of the notifier's path; one is made and stored if there is none."""
@@ -129,8 +131,11 @@ class TokenIntake:
             emptied = {key: "" for key in _ALL_TOKENS if key in stored}
             writer.save_tokens(emptied, look.state)
 
-    def _take(self, reply: TokenReply, way: Way) -> StoredTokens:
+    def _take(
+        self, reply: TokenReply, way: Way, check: Callable[[Look], None] = lambda _: None
+    ) -> StoredTokens:
         with self._store.writing() as writer:
+            check(self._look(writer))
             tokens = self._accept(writer, reply, way)
         self._announcer.tell_stored(self._clock(), tokens, way)
         return tokens

@@ -77,7 +77,7 @@ class TokenLookout(TokenIntake):
         days = known.days if known.exchange == exchange else {}
         self._save_calendar(asked_at=look.now, exchange=exchange, days=days)
         try:
-            days = look.broker.market_days(exchange, ist_date(look.now), token)
+            days = look.broker.market_days(exchange, ist_date(look.now), token, days)
         except TokenError as error:
             log.info("The exchange's holidays could not be had: %s", error.cause)
         else:

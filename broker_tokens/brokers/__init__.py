@@ -75,6 +75,9 @@ class Broker(Protocol):
         """End the token at the broker."""
 
     def market_days(
-        self, exchange: str, today: date, token: Secret | None
+        self, exchange: str, today: date, token: Secret | None, known: Mapping[date, Session | None]
     ) -> Mapping[date, Session | None]:
-        """Return the days on which the exchange is closed (None) or open at hours of their own."""
+        """Return the days on which the exchange is closed (None) or open at hours of their own.
+
+        What is `known` of a day stays where the broker cannot be asked about it.
+        """

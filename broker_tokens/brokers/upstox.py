@@ -6,14 +6,13 @@ a form, and the token comes to a notifier, not in the reply.
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import date
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from broker_tokens.brokers import ApprovalReply, CallNotAllowed, OutcomeUnknown, UselessReply
 from broker_tokens.brokers import upstox_calendar as calendar
-from broker_tokens.brokers.upstox_errors import Call, error_for, read_json
+from broker_tokens.brokers.upstox_errors import Call, error_for, is_plain_no, read_json
 from broker_tokens.brokers.upstox_fields import (
     address_in,
     instant_in,
@@ -88,7 +87,8 @@ class Upstox:
         """Have Upstox ask the person on the phone (Upstox docs, Access Token Request).
 
         Raises ApprovalNotOffered if this app or account cannot be asked, ConfigurationError for bad
-        credentials, OutcomeUnknown if no reply came, TemporaryFailure if nothing was asked.
+        credentials, TemporaryFailure if nothing was asked; OutcomeUnknown if no reply came, or one
+        of which a gateway can say nothing else after Upstox has acted. The phone might ring twice.
         """
         self._require_credentials()
         client_id = quote(self._settings.client_id, safe="", errors="surrogateescape")
@@ -99,11 +99,14 @@ class Upstox:
         except TemporaryFailure as error:
             if not error.request_sent:
                 raise
-            raise OutcomeUnknown(
-                f"Upstox's answer to the request for approval was lost: {error.cause}",
-                "Look at the phone; if nothing is asked there, log in: python init_tokens.py",
-            ) from None
-        return self._read_approval(self._content(Call.APPROVAL, reply).get("data"))
+            raise _approval_lost(error) from None
+        try:
+            content = self._content(Call.APPROVAL, reply)
+        except TemporaryFailure as error:
+            if is_plain_no(reply):
+                raise
+            raise _approval_lost(error) from None
+        return self._read_approval(content.get("data"))
 
     def check_life(self, token: Secret) -> None:
         """Return if the token lives; raises TokenRejected, or TemporaryFailure if it is unclear.
@@ -141,20 +144,23 @@ class Upstox:
         return found
 
     def market_days(
-        self, exchange: str, today: date, token: Secret | None
+        self, exchange: str, today: date, token: Secret | None, known: Mapping[date, Session | None]
     ) -> Mapping[date, Session | None]:
         """Return the days on which `exchange` is closed (None) or open at hours of their own.
 
         Needs no token, save for the special sessions of the next weekend (Upstox docs, Market
-        Holidays and Market Timings).
+        Holidays and Market Timings). What is `known` already stays where nothing can be had.
         """
         entries = self._call("GET", _HOLIDAYS, token).get("data")
         if not isinstance(entries, list):
             raise TemporaryFailure("Upstox's reply holds no list of holidays.", "Try again later.")
         days = calendar.days_of_holidays(entries, exchange, today)
-        if token is not None:
-            unlisted = [day for day in calendar.weekend_days(today) if day not in days]
-            days |= self._special_sessions(exchange, unlisted, token)
+        if not entries:  # no year is without holidays
+            days = calendar.weekdays_of(known, today)
+        for day in calendar.weekend_days(today):
+            if day not in days:
+                session = self._special_session(exchange, day, token, known.get(day))
+                days |= {} if session is None else {day: session}
         return calendar.nearest(days)
 
     def log_out(self, token: Secret) -> None:
@@ -169,18 +175,17 @@ class Upstox:
         if error is not None and (isinstance(error, CallNotAllowed) or not is_dead):
             raise error
 
-    def _special_sessions(
-        self, exchange: str, weekend: list[date], token: Secret
-    ) -> dict[date, Session | None]:
-        """Return the sessions of a weekend; a day that cannot be asked for is left out."""
-        found: dict[date, Session | None] = {}
-        for day in weekend:
-            with suppress(TokenError):
-                timings = self._call("GET", f"{_TIMINGS}/{day}", token).get("data")
-                session = calendar.session_of_timings(timings, exchange, day)
-                if session is not None:
-                    found[day] = session
-        return found
+    def _special_session(
+        self, exchange: str, day: date, token: Secret | None, known: Session | None
+    ) -> Session | None:
+        """Return the session of a Saturday or Sunday; what is `known` if it cannot be asked for."""
+        if token is None:
+            return known
+        try:
+            timings = self._call("GET", f"{_TIMINGS}/{day}", token).get("data")
+        except TokenError:
+            return known
+        return calendar.session_of_timings(timings, exchange, day)
 
     def _require_credentials(self) -> None:
         if not self._settings.has_credentials:
@@ -258,6 +263,13 @@ class Upstox:
             refresh_token=refresh_token,
             extended_token=token_in(body.get("extended_token")),
         )
+
+
+def _approval_lost(error: TemporaryFailure) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"Upstox's answer to the request for approval was lost: {error.cause}",
+        "Look at the phone; if nothing is asked there, log in: python init_tokens.py",
+    )
 
 
 def _encoded(query: dict[str, str]) -> str:

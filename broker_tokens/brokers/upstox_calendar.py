@@ -4,7 +4,7 @@ A day that the lists do not tell of is as the week has it. Nothing here raises: 
 is left out, so a weekday counts as a trading day.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 
 from broker_tokens.brokers.upstox_fields import instant_in
@@ -50,6 +50,13 @@ def session_of_timings(entries: object, exchange: str, day: date) -> Session | N
         if entry.get("exchange") == exchange:
             session = _span(session, _session_in(entry, day))
     return session
+
+
+def weekdays_of(known: Mapping[date, Session | None], today: date) -> Days:
+    """Return those of the days to come that are no Saturday or Sunday."""
+    return {
+        day: session for day, session in known.items() if day >= today and day.weekday() < _SATURDAY
+    }
 
 
 def weekend_days(today: date) -> Iterator[date]:

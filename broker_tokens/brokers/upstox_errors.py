@@ -70,6 +70,17 @@ def error_for(call: Call, reply: Reply, now: datetime) -> TokenError | None:
     )
 
 
+def is_plain_no(reply: Reply) -> bool:
+    """Whether an error reply says for sure that nothing was done.
+
+    A gateway that gave up waiting, a page instead of an answer and "something went wrong" do not.
+    503 does: whoever answers it has not passed the request on (RFC 9110, section 15.6.4).
+    """
+    codes, _ = _codes(read_json(reply))
+    is_coded_no = bool(codes) and not codes & codes_of.TRANSIENT
+    return is_coded_no or 300 <= reply.status < 500 or reply.status == 503
+
+
 def read_json(reply: Reply) -> dict[str, Any] | None:
     """Return the reply's JSON object, or None if it is not one."""
     try:

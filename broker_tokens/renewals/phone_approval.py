@@ -54,8 +54,9 @@ def ask(writer: Writer, look: Look, jitter: Jitter) -> ApprovalReply:
     TemporaryFailure with the next try noted; any other TokenError with the refusal noted.
     """
     writer.prove_writable()
-    before = look.state
-    asked = Approval(look.now)
+    before, asked = look.state, Approval(look.now)
+    # If this request fails, the one before it may still be answered.
+    standing = before.approval if is_outstanding(look) else None
     writer.save_state(replace(before, approval=asked))
     try:
         reply = look.broker.request_approval()
@@ -63,9 +64,9 @@ def ask(writer: Writer, look: Look, jitter: Jitter) -> ApprovalReply:
         raise
     except TokenError as error:
         if _is_about_credentials(error):
-            record(writer, replace(look, state=replace(before, approval=None)), error, jitter)
+            record(writer, replace(look, state=replace(before, approval=standing)), error, jitter)
         else:
-            failed = replace(before, approval=_failed(look, error, jitter))
+            failed = replace(before, approval=standing or _failed(look, error, jitter))
             writer.save_state(replace(failed, last_failure=Failure(look.now, str(error))))
         raise
     writer.save_state(replace(before, approval=replace(asked, expires_at=reply.expires_at)))
@@ -177,7 +178,7 @@ def check(delivery: Delivery, look: Look) -> None:
     if claimed is not None and claimed != delivery.user_id:
         raise TokenRejected("A token was delivered under another account's name.", _ADVICE)
     pinned = look.tokens.user_id
-    if pinned is None and not is_outstanding(look):
+    if pinned is None and not (is_outstanding(look) or _is_the_answer(delivery, look)):
         raise TokenRejected(
             "A token was delivered that nobody asked for, and no account is known yet.",
             "Log in once first: python init_tokens.py",
@@ -200,6 +201,12 @@ def is_outstanding(look: Look) -> bool:
         and asked.retry_at is None
         and is_same_day(asked.asked_at, look.now)
     )
+
+
+def _is_the_answer(delivery: Delivery, look: Look) -> bool:
+    """Whether this token was about to be stored already, and then was not: a full disk, a crash."""
+    asked = look.state.approval
+    return asked is not None and asked.answered == delivery.token.fingerprint
 
 
 def _is_older(delivery: Delivery, look: Look) -> bool:

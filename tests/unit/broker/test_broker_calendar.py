@@ -86,8 +86,9 @@ class Market:
 def days_of(upstox_at):
     """Return the days that a market has for an exchange."""
 
-    def days_of(market, exchange="NSE", today=TODAY, token=TOKEN):
-        return upstox_at("https://broker.example", market).market_days(exchange, today, token)
+    def days_of(market, exchange="NSE", today=TODAY, token=TOKEN, known=()):
+        upstox = upstox_at("https://broker.example", market)
+        return upstox.market_days(exchange, today, token, dict(known))
 
     return days_of
 
@@ -96,7 +97,7 @@ def test_broker_calendar_is_asked_for_with_the_token(serve, upstox_at):
     """The holidays, then the timings of the Saturday and Sunday to come, all with the bearer."""
     server = serve(http(200, {"status": "success", "data": []}))
 
-    assert upstox_at(server.url).market_days("NSE", TODAY, TOKEN) == {}
+    assert upstox_at(server.url).market_days("NSE", TODAY, TOKEN, {}) == {}
 
     weekend = [f"/v2/market/timings/{day}" for day in (SATURDAY, SUNDAY)]
     assert [request.path for request in server.requests] == [HOLIDAYS, *weekend]
@@ -109,7 +110,7 @@ def test_broker_calendar_without_a_token_is_the_holidays_alone(serve, upstox_at)
     """Holidays are public, timings are not: without a token one call is made, unsigned."""
     server = serve(http(200, {"data": [entry(THURSDAY, closed=["NSE"])]}))
 
-    assert upstox_at(server.url).market_days("NSE", TODAY, None) == {THURSDAY: None}
+    assert upstox_at(server.url).market_days("NSE", TODAY, None, {}) == {THURSDAY: None}
 
     (request,) = server.requests
     assert request.path == HOLIDAYS
@@ -325,6 +326,45 @@ def test_broker_calendar_special_saturday_is_covered(days_of):
     market.timings(SUNDAY, {"data": [hours("BSE", SUNDAY, "09:15", "10:00")]})
 
     assert days_of(market) == {SATURDAY: session(SATURDAY, "09:00", "12:30")}
+
+
+KNOWN = {SATURDAY: session(SATURDAY, "09:00", "12:30"), THURSDAY: None}
+
+
+@pytest.mark.parametrize(
+    ("token", "timings", "expected"),
+    [
+        (None, None, KNOWN[SATURDAY]),  # nobody can be asked
+        (TOKEN, ({"message": "slow down"}, 429), KNOWN[SATURDAY]),
+        (TOKEN, (b"<html>", 200), KNOWN[SATURDAY]),
+        (TOKEN, ({"data": []}, 200), None),  # called off
+        (TOKEN, ({"data": [hours("NSE", SATURDAY, "10:15", "11:30")]}, 200), "moved"),
+    ],
+)
+def test_broker_calendar_known_saturday_stays_until_it_is_called_off(
+    days_of, token, timings, expected
+):
+    """Learned with yesterday's token, it is not forgotten when today has none yet."""
+    market = Market([entry(THURSDAY, closed=["NSE"])])
+    if timings is not None:
+        market.timings(SATURDAY, *timings)
+    moved = session(SATURDAY, "10:00", "11:30")
+
+    days = days_of(market, token=token, known=KNOWN)
+
+    assert days.pop(THURSDAY) is None
+    assert days == (
+        {}
+        if expected is None
+        else {SATURDAY: moved if timings and expected == "moved" else expected}
+    )
+
+
+def test_broker_calendar_empty_list_forgets_no_holiday(days_of):
+    """No year is without holidays, so an empty list says nothing; what is over is not kept."""
+    known = KNOWN | {TODAY - timedelta(1): None}
+
+    assert days_of(Market(), token=None, known=known) == KNOWN
 
 
 def test_broker_calendar_timings_of_another_day_are_no_session(days_of):

@@ -41,7 +41,7 @@ class ScriptedBroker:
         self.check_life(token)
         return 26012.45
 
-    def market_days(self, exchange, today, token):
+    def market_days(self, exchange, today, token, known):
         return {}
 
     def request_approval(self):

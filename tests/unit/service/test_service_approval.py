@@ -1,81 +1,23 @@
 """Approval on the phone: asked once, noted before it leaves, and what comes back is judged."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from support.hostile import jwt
 from support.house import ist
-from unit.service.scripted import ScriptedBroker
+from unit.service.approvals import (
+    ADDRESS,
+    CUT,
+    Crash,
+    asked,
+    day,
+    delivery,
+    fails,
+    of_kind,
+)
 
 from broker_tokens.brokers import ApprovalNotOffered, ApprovalReply, OutcomeUnknown
-from broker_tokens.env_text import EnvText
 from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenRejected
-from broker_tokens.model import AppRefused, ApprovalAsked, PersonNeeded, Stage, TokenStored, Way
-from broker_tokens.renewals.phone_approval import Delivery
-from broker_tokens.secrets import Secret
-
-KEY = "k" * 43
-ADDRESS = f"https://trader.example.com/notifier/{KEY}"
-CUT = ist("2026-11-21 03:30")
-
-
-class Crash(BaseException):
-    """The process dies here."""
-
-
-@pytest.fixture
-def listening(house):
-    """Friday 08:00, an account that is known, and an address for the answer."""
-    house.set(UPSTOX_NOTIFIER_SECRET=KEY, UPSTOX_USER_ID="SIM001")
-    return house
-
-
-@pytest.fixture
-def broker():
-    """A broker that takes every request."""
-    made = ScriptedBroker()
-    made.approve_with = lambda: ApprovalReply(CUT, ADDRESS)
-    return made
-
-
-def fails(error):
-    """Return what a broker does that answers with an error."""
-
-    def answer():
-        raise error
-
-    return answer
-
-
-def asked(broker):
-    """Return how many requests reached the broker."""
-    return broker.asked.count("approval")
-
-
-def of_kind(house, kind):
-    """Return the events of one kind."""
-    return [event for event in house.events if isinstance(event, kind)]
-
-
-def day(house, broker, until="2026-11-20 16:00", **options):
-    """Tick each minute, each time as a process just started."""
-    while house.clock.now < ist(until):
-        broker.service(house, is_listening=True, **options).tick()
-        house.clock.advance(minutes=1)
-
-
-def delivery(token=None, issued="2026-11-20 08:05", **changes):
-    """Return what Upstox delivers for SIM001."""
-    issued_at = ist(issued)
-    claims = {"sub": "SIM001", "iat": issued_at.timestamp(), "exp": CUT.timestamp()}
-    made = Delivery(Secret(token or jwt(**claims)), "sim-client", "SIM001", issued_at, CUT)
-    return replace(made, **changes)
-
-
-def values(house):
-    """Return what `.env` says now."""
-    return EnvText(house.env_file.read_bytes()).values
+from broker_tokens.model import AppRefused, ApprovalAsked, PersonNeeded, Stage
 
 
 def test_the_phone_is_asked_once_a_day_over_any_number_of_restarts(listening, broker):
@@ -234,75 +176,6 @@ def test_asking_by_hand_asks_again(listening, broker):
     assert asked(broker) == 2
 
 
-def test_an_approved_token_covers_the_day(listening, broker):
-    """Probed, matched to the account, written; then silence."""
-    service = broker.service(listening, is_listening=True)
-    service.tick()
-    listening.clock.advance(minutes=6)
-    delivered = delivery()
-    service.accept_delivered(delivered)
-    day(listening, broker)
-
-    assert values(listening)["access_token"] == delivered.token.reveal()
-    assert values(listening)["UPSTOX_TOKEN_EXPIRES_AT"] == "2026-11-21T03:30:00+05:30"
-    assert [(e.way, e.user_id) for e in of_kind(listening, TokenStored)] == [
-        (Way.PHONE_APPROVAL, "SIM001")
-    ]
-    assert of_kind(listening, PersonNeeded) == []
-    assert asked(broker) == 1
-    assert "life" in broker.asked
-
-
-def test_a_second_delivery_of_the_same_token_changes_nothing(listening, broker):
-    """Upstox may say it twice; neither the file nor anybody's attention is spent on it."""
-    service = broker.service(listening, is_listening=True)
-    service.accept_delivered(delivery())
-    before = listening.env_file.stat()
-    service.accept_delivered(delivery())
-
-    assert listening.env_file.stat() == before
-    assert len(of_kind(listening, TokenStored)) == 1
-
-
-def test_an_older_token_never_replaces_a_newer_one(listening, broker):
-    """Both end at 03:30; the time of issue decides."""
-    service = broker.service(listening, is_listening=True)
-    service.accept_delivered(delivery(issued="2026-11-20 08:10"))
-    stored = values(listening)
-    with pytest.raises(TokenRejected, match="older"):
-        service.accept_delivered(delivery(issued="2026-11-20 08:05"))
-
-    assert values(listening) == stored
-
-
-def test_a_dead_token_is_not_kept_and_one_that_cannot_be_judged_may_come_again(listening, broker):
-    """A refusal is final, an outage is not."""
-    service = broker.service(listening, is_listening=True)
-    broker.life = fails(TemporaryFailure("No network.", "Later."))
-    with pytest.raises(TemporaryFailure):
-        service.accept_delivered(delivery())
-    broker.life = fails(TokenRejected("Token is expired or invalid.", "Log in."))
-    with pytest.raises(TokenRejected):
-        service.accept_delivered(delivery())
-    assert values(listening)["access_token"] == ""
-    broker.life = lambda: None
-    service.accept_delivered(delivery())
-
-    assert values(listening)["access_token"] == delivery().token.reveal()
-
-
-def test_an_opaque_token_is_matched_by_the_profile(listening, broker):
-    """It has no claim of its own, so the broker says whose it is."""
-    service = broker.service(listening, is_listening=True)
-    broker.owner = "OTHER1"
-    with pytest.raises(TokenRejected, match="another account"):
-        service.accept_delivered(delivery("opaque-token-without-claims"))
-    broker.owner = "SIM001"
-    service.accept_delivered(delivery("opaque-token-without-claims"))
-
-    assert values(listening)["access_token"] == "opaque-token-without-claims"
-
-
 def test_a_token_that_dies_early_may_have_the_phone_asked_once_more(listening, broker):
     """The morning's request is answered and over; the day is open again."""
     service = broker.service(listening, is_listening=True)
@@ -330,7 +203,7 @@ def test_a_late_start_asks_at_once(listening, broker):
 def test_nothing_is_asked_on_a_holiday(listening, broker):
     """Neither the broker for approval nor the person for anything."""
     holiday: datetime = ist("2026-11-20 00:00")
-    broker.market_days = lambda exchange, today, token: {holiday.date(): None}
+    broker.market_days = lambda exchange, today, token, known: {holiday.date(): None}
     day(listening, broker)
 
     assert asked(broker) == 0
@@ -370,7 +243,7 @@ def test_another_exchange_has_another_calendar(listening, broker):
     friday = ist("2026-11-20 00:00").date()
     calls = []
 
-    def market_days(exchange, today, token):
+    def market_days(exchange, today, token, known):
         calls.append(exchange)
         return {friday: None} if exchange == "NSE" else {}
 

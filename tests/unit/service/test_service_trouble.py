@@ -26,13 +26,6 @@ def broken():
 
 
 @pytest.fixture
-def listening(house):
-    """An account that is known, and an address for the answer of the phone."""
-    house.set(UPSTOX_NOTIFIER_SECRET="k" * 43, UPSTOX_USER_ID="SIM001")
-    return house
-
-
-@pytest.fixture
 def full(monkeypatch):
     """Fill the disk for the files whose names end so; an empty set frees it."""
     endings = {".env", ".json"}
