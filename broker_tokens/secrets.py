@@ -56,8 +56,11 @@ class Secret:
 _alive: "weakref.WeakValueDictionary[int, Secret]" = weakref.WeakValueDictionary()
 
 
-def redact(text: str) -> str:
-    """Return `text` with the value of every secret alive in this process replaced by `<secret>`."""
+def redact(text: str, *_held: Secret) -> str:
+    """Return `text` with the value of every secret alive in this process replaced by `<secret>`.
+
+    A caller who has just made some hands them over, which keeps them alive until this is done.
+    """
     # valuerefs() copies in one step; values() stumbles over a secret that another thread makes.
     values = {secret.reveal() for ref in _alive.valuerefs() if (secret := ref()) is not None}
     # The longest first: of a value that begins with another one, no rest may stay.

@@ -14,7 +14,8 @@ from broker_tokens.errors import StoreError
 from broker_tokens.expiry import expiry_claim
 from broker_tokens.file_lock import DEFAULT_TIMEOUT, FileLock
 from broker_tokens.model import State, StoredTokens
-from broker_tokens.secrets import Secret
+from broker_tokens.secrets import Secret, redact
+from broker_tokens.setting_values import CLIENT_SECRET_KEYS
 from broker_tokens.state_file import load_state, save_state
 
 ACCESS_TOKEN = "access_token"  # noqa: S105 -- the key's name
@@ -23,6 +24,14 @@ EXPIRES_AT = "UPSTOX_TOKEN_EXPIRES_AT"
 USER_ID = "UPSTOX_USER_ID"
 EXTENDED_TOKEN = "UPSTOX_EXTENDED_TOKEN"  # noqa: S105 -- the key's name
 NOTIFIER_SECRET = "UPSTOX_NOTIFIER_SECRET"  # noqa: S105 -- the key's name
+
+# Every key whose value is nobody else's business.
+SECRET_KEYS = frozenset(
+    {
+        *(ACCESS_TOKEN, REFRESH_TOKEN, EXTENDED_TOKEN),
+        *(NOTIFIER_SECRET, "UPSTOX_NOTIFY_URLS", *CLIENT_SECRET_KEYS),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,16 @@ class TokenStore:
         values = text.values
         state = load_state(_state_path(path))
         return Snapshot(values, read_tokens(values, state), state, text.broken_lines)
+
+    def redact(self, text: str) -> str:
+        """Return `text` without any secret of the `.env`; empty if that cannot be read."""
+        try:
+            values = self.load().values
+        except StoreError:
+            return ""
+        # Redacted is what lives as a Secret; addresses are listed with commas.
+        held = [Secret(part) for key in SECRET_KEYS for part in values.get(key, "").split(",")]
+        return redact(text, *held)
 
     def service_lock(self, timeout: timedelta = timedelta(0)) -> FileLock:
         """Return the lock that a running service holds for all its life."""

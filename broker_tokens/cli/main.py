@@ -19,6 +19,7 @@ from broker_tokens.renewals.phone_approval import NOTIFIER_PATH, public_base
 from broker_tokens.secrets import redact
 from broker_tokens.service import TokenService
 from broker_tokens.settings import locate
+from broker_tokens.store import TokenStore
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours"}
 
@@ -175,7 +176,8 @@ def _notify(options: argparse.Namespace) -> int:
         )
     notice = Notice(Kind.TEST, "test", "Upstox token: a test", "If you can read this, it works.")
     is_well = True
-    for name, finished in channels.send(notice, settings, os.environ):
+    hide = TokenStore(locate(options.env_file)).redact
+    for name, finished in channels.send(notice, settings, os.environ, hide):
         answer(f"{name}: {redact(finished.problem) or 'sent'}")
         if finished.problem:
             is_well = False

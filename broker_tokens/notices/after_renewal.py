@@ -44,9 +44,9 @@ class AfterRenewal:
         fingerprint = token.fingerprint
         if look.is_foreign or fingerprint in (look.state.ran_for, self._submitted):
             return
-        self._submitted = fingerprint
         extra = self._extra(look, expires_at)
-        self._courier.submit(lambda: self._run(line, extra, fingerprint))
+        if self._courier.submit(lambda: self._run(line, extra, fingerprint)):
+            self._submitted = fingerprint
 
     def _extra(self, look: Look, expires_at: datetime) -> dict[str, str]:
         """Return the variables that the command is told by: never the token itself."""
@@ -60,7 +60,9 @@ class AfterRenewal:
 
     def _run(self, line: str, extra: Mapping[str, str], fingerprint: str) -> None:
         words = commands.split(line)
-        finished = commands.run(words, environ=self._environ, extra=extra, limit=LIMIT)
+        finished = commands.run(
+            words, environ=self._environ, extra=extra, limit=LIMIT, hide=self._store.redact
+        )
         failure = None
         if finished.problem:
             said = f" It said: {finished.said}" if finished.said else ""

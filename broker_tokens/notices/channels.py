@@ -23,28 +23,36 @@ def is_any_configured(settings: Settings) -> bool:
 
 
 def send(
-    notice: Notice, settings: Settings, environ: Mapping[str, str]
+    notice: Notice, settings: Settings, environ: Mapping[str, str], hide: commands.Hide
 ) -> Iterator[tuple[str, commands.Finished]]:
-    """Send through each channel that is configured; yield its name and how it went."""
+    """Send through each channel that is configured; yield its name and how it went.
+
+    `hide` takes secrets out of what a channel said.
+    """
     for place, address in enumerate(settings.notify_urls, start=1):
         scheme = address.reveal().partition("://")[0]
-        yield f"{scheme} (address {place})", _by_apprise(notice, address, environ)
+        yield f"{scheme} (address {place})", _by_apprise(notice, address, environ, hide)
     if settings.notify_command:
-        yield "UPSTOX_NOTIFY_COMMAND", _by_command(notice, settings.notify_command, environ)
+        yield "UPSTOX_NOTIFY_COMMAND", _by_command(notice, settings.notify_command, environ, hide)
 
 
-def _by_apprise(notice: Notice, address: Secret, environ: Mapping[str, str]) -> commands.Finished:
+def _by_apprise(
+    notice: Notice, address: Secret, environ: Mapping[str, str], hide: commands.Hide
+) -> commands.Finished:
     order = {"address": address.reveal(), "title": notice.title, "body": notice.body}
     return commands.run(
         [sys.executable, "-P", _CHILD],  # -P: nothing beside it is taken for a module
         environ=environ,
         extra={},
         limit=LIMIT,
+        hide=hide,
         stdin=json.dumps(order).encode(),
     )
 
 
-def _by_command(notice: Notice, line: str, environ: Mapping[str, str]) -> commands.Finished:
+def _by_command(
+    notice: Notice, line: str, environ: Mapping[str, str], hide: commands.Hide
+) -> commands.Finished:
     return commands.run(
         commands.split(line),
         environ=environ,
@@ -54,5 +62,6 @@ def _by_command(notice: Notice, line: str, environ: Mapping[str, str]) -> comman
             "UPSTOX_NOTICE_BODY": notice.body,
         },
         limit=LIMIT,
+        hide=hide,
         stdin=f"{notice.title}\n\n{notice.body}\n".encode(),
     )

@@ -5,28 +5,25 @@ import shlex
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import IO
 
-from broker_tokens.secrets import redact
-
-# What a child process has no business with; it may be in the environment instead of in `.env`.
-_SECRET_KEYS = frozenset(
-    {
-        *("UPSTOX_CLIENT_SECRET", "UPSTOX_API_SECRET", "UPSTOX_SECRET_KEY"),
-        *("UPSTOX_NOTIFIER_SECRET", "UPSTOX_NOTIFY_URLS"),
-        *("access_token", "UPSTOX_REFRESH_TOKEN", "UPSTOX_EXTENDED_TOKEN"),
-    }
-)
+from broker_tokens.store import SECRET_KEYS
 
 # After SIGTERM, before SIGKILL.
 _GRACE_SECONDS = 2.0
 
 # The end of what a command said is what tells why it failed.
 _TAIL = 300
+
+# So much is read for it, and so much of that may be the rest of a secret that was cut in two.
+_READ = 64 * 1024
+_LONGEST_SECRET = 16 * 1024
+
+Hide = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +46,16 @@ def run(
     environ: Mapping[str, str],
     extra: Mapping[str, str],
     limit: timedelta,
+    hide: Hide,
     stdin: bytes = b"",
 ) -> Finished:
     """Run a command to its end, at most for `limit`; raises nothing for whatever it does.
 
-    It inherits `environ` without our secrets, and gets `extra` and `stdin`.
+    It inherits `environ` without our secrets, and gets `extra` and `stdin`. `hide` takes out of
+    what it said the secrets that it may have found by itself.
     """
-    kept = {key: value for key, value in environ.items() if key not in _SECRET_KEYS}
-    # Files, not pipes: what the command leaves running in the background may hold them open.
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
+    kept = {key: value for key, value in environ.items() if key not in SECRET_KEYS}
+    with _scratch() as given, _scratch() as said:
         given.write(stdin)
         given.seek(0)
         try:
@@ -73,7 +71,17 @@ def run(
             reason = error.strerror if isinstance(error, OSError) else "its words are not usable"
             return Finished(f"The command {words[0]!r} cannot be started: {reason}.")
         problem = _wait(process, words[0], limit)
-        return Finished(problem, _tail(said))
+        return Finished(problem, _tail(said, hide))
+
+
+def _scratch() -> IO[bytes]:
+    """Return a nameless file, in memory where the system has such: a full disk costs no notice.
+
+    No pipe: what the command leaves running in the background may hold it open.
+    """
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("notice"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def _wait(process: subprocess.Popen[bytes], name: str, limit: timedelta) -> str:
@@ -104,8 +112,9 @@ def _signal(process: subprocess.Popen[bytes], name: str) -> None:
         os.killpg(process.pid, getattr(signal, name))
 
 
-def _tail(said: IO[bytes]) -> str:
+def _tail(said: IO[bytes], hide: Hide) -> str:
     size = said.seek(0, os.SEEK_END)
-    said.seek(max(0, size - _TAIL * 4))
-    text = redact(said.read().decode("utf-8", "replace"))
+    said.seek(max(0, size - _READ))
+    text = said.read().decode("utf-8", "replace")
+    text = hide(text[_LONGEST_SECRET:] if size > _READ else text)
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[-_TAIL:]

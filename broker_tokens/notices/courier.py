@@ -25,18 +25,22 @@ class Courier:
         self._unfinished = 0
         self._thread: threading.Thread | None = None
 
-    def submit(self, job: Job) -> None:
-        """Have `job` done; never waits. With too many waiting, it is dropped and logged."""
+    def submit(self, job: Job) -> bool:
+        """Have `job` done, and return whether it will be; never waits.
+
+        With too many waiting, it is dropped and logged.
+        """
         with self._news:
             try:
                 self._jobs.put_nowait(job)
             except queue.Full:
-                log.warning("Too much is waiting to be told; this notice is dropped.")
-                return
+                log.warning("Too much is waiting to be told or run; one thing is dropped.")
+                return False
             self._unfinished += 1
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
                 self._thread.start()
+        return True
 
     def drain(self, limit: timedelta) -> bool:
         """Wait until all is done, at most for `limit`; return whether it is."""

@@ -1,15 +1,16 @@
 """Which notices get through: each once a day, seven in all, and always room for what counts."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from broker_tokens.clock import ist_date
 from broker_tokens.notices.words import Kind, Notice
 
-# So many may have gone out on the day for one more of this kind: the alarm and the good news find
-# a place on the worst day.
-_ROOM = {Kind.REMINDER: 5, Kind.NEW_TOKEN: 7}
-_ROOM_FOR_OTHERS = 6
+_MOST = 7
+
+# Notices come a little out of order where two threads have news; an entry farther ahead was saved
+# under a clock that has been set back since.
+_DISORDER = timedelta(minutes=10)
 
 
 def admit(
@@ -17,11 +18,28 @@ def admit(
 ) -> dict[str, datetime] | None:
     """Return what has been noticed with this notice added, or None if it is not to be sent.
 
-    Entries of other days, and of later than `now` (a clock that was set back), say nothing.
+    Entries of other days, and of later than `now`, say nothing.
     """
-    today = {key: at for key, at in noticed.items() if ist_date(at) == ist_date(now) and at <= now}
-    if notice.key in today or len(today) >= _ROOM.get(notice.kind, _ROOM_FOR_OTHERS):
+    today = {
+        key: at
+        for key, at in noticed.items()
+        if ist_date(at) == ist_date(now) and at <= now + _DISORDER
+    }
+    if notice.key in today or len(today) >= _room(notice, today):
         return None
     if notice.is_silent_news and not today:
         return None
     return {**today, notice.key: now}
+
+
+def _room(notice: Notice, today: Mapping[str, datetime]) -> int:
+    """Return how many may have gone out before: the alarm has its place, and the first good news.
+
+    The alarm's is kept until it is out.
+    """
+    is_alarm_out = any(key.startswith("alarm-") for key in today)
+    is_news_out = any(key.startswith("token-") for key in today)
+    if notice.kind is Kind.ALARM and not is_alarm_out:
+        return _MOST
+    left = _MOST if is_alarm_out else _MOST - 1
+    return left if notice.kind is Kind.NEW_TOKEN and not is_news_out else left - 1

@@ -47,7 +47,7 @@ class Notifier:
         settings = self._settings()
         if not channels.is_any_configured(settings) or not self._admit(notice, at):
             return
-        for name, finished in channels.send(notice, settings, self._environ):
+        for name, finished in channels.send(notice, settings, self._environ, self._store.redact):
             if finished.problem:
                 said = f" It said: {finished.said}" if finished.said else ""
                 log.warning("A notice through %s failed. %s%s", name, finished.problem, said)

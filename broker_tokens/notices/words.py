@@ -97,10 +97,10 @@ def _asked(event: ApprovalAsked) -> Notice:
             f"\nBut Upstox will send the token to {event.goes_elsewhere}, not to this service:"
             " register the address that `upstox-token notifier` prints."
         )
+    # With its hour: a token that dies early has the phone asked once more.
+    key = f"asked-{event.at.astimezone(IST):%H%M}"
     title = "Upstox: approve today's token on the phone"
-    return Notice(
-        Kind.ASKED, "asked", title, "\n".join([words, _opening(event), *_or_log_in(event)])
-    )
+    return Notice(Kind.ASKED, key, title, "\n".join([words, _opening(event), *_or_log_in(event)]))
 
 
 def _needed(event: PersonNeeded) -> Notice:

@@ -14,6 +14,7 @@ from unit.notices.occasions import alarm
 
 from broker_tokens.notices import channels
 from broker_tokens.notices.words import notice_of
+from broker_tokens.secrets import redact
 from broker_tokens.settings import load_settings
 
 MAIL = "mailto://me:planted-s3cret@mail.example"
@@ -56,7 +57,7 @@ def send(tmp_path):
 
     def send_it(*addresses, **keys):
         settings = load_settings({"UPSTOX_NOTIFY_URLS": ",".join(addresses), **keys}, {})
-        results = list(channels.send(notice_of(alarm()), settings, environ))
+        results = list(channels.send(notice_of(alarm()), settings, environ, redact))
         lines = told.read_text().splitlines() if told.exists() else []
         return dict(results), [json.loads(line) for line in lines]
 

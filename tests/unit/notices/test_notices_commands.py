@@ -1,5 +1,6 @@
 """A command of the user's: no shell, bounded in time and words, and told none of our secrets."""
 
+import errno
 import os
 import select
 from datetime import timedelta
@@ -7,20 +8,25 @@ from datetime import timedelta
 import pytest
 
 from broker_tokens.notices import commands
-from broker_tokens.secrets import Secret
+from broker_tokens.secrets import Secret, redact
 from broker_tokens.setting_values import CLIENT_SECRET_KEYS
-from broker_tokens.store import ACCESS_TOKEN, EXTENDED_TOKEN, NOTIFIER_SECRET, REFRESH_TOKEN
+from broker_tokens.store import (
+    ACCESS_TOKEN,
+    EXTENDED_TOKEN,
+    NOTIFIER_SECRET,
+    REFRESH_TOKEN,
+    TokenStore,
+)
 
 PATH = {"PATH": os.defpath}
 AMPLE = timedelta(seconds=60)
 SHORT = timedelta(seconds=2)  # for what never ends by itself
 
 
-def run(*words, environ=PATH, limit=AMPLE, stdin=b"", **extra):
+def run(*words, environ=PATH, limit=AMPLE, hide=redact, stdin=b"", **extra):
     """Run a command that has a minute, of which it needs none."""
-    return commands.run(
-        [str(word) for word in words], environ=environ, extra=extra, limit=limit, stdin=stdin
-    )
+    words = [str(word) for word in words]
+    return commands.run(words, environ=environ, extra=extra, limit=limit, hide=hide, stdin=stdin)
 
 
 @pytest.fixture
@@ -242,3 +248,42 @@ def test_an_open_quote_is_an_error_of_the_line():
     """The settings refuse it before anything is run."""
     with pytest.raises(ValueError, match="quotation"):
         commands.split("tell 'me")
+
+
+@pytest.mark.parametrize("blanks", [900, 1190, 1200, 5000, 60_000, 65_500, 65_530])
+def test_no_end_of_a_secret_is_left_by_a_cut(script, blanks):
+    """What is kept is the end of what was said: a secret is looked for before it is cut."""
+    secret = Secret("planted-access-token")
+    program = script(f"printf '%s%{blanks}s' '{secret.reveal()}' x >&2; exit 1")
+    said = run(program).said
+
+    assert said in ("<secret> x", "x")
+
+
+def test_a_secret_that_a_command_found_by_itself_is_hidden(script, tmp_path):
+    """It may read `.env`, and say so; no such value lives in this process."""
+    env_file = tmp_path / ".env"
+    env_file.write_text("access_token=planted-1\nUPSTOX_NOTIFY_URLS=a://planted-2,b://planted-3\n")
+    program = script(f"cat {env_file} >&2; exit 1")
+    said = run(program, hide=TokenStore(str(env_file)).redact).said
+
+    assert said == "access_token=<secret> UPSTOX_NOTIFY_URLS=<secret>,<secret>"
+
+
+def test_what_cannot_be_redacted_is_not_kept(script, tmp_path):
+    """Without the `.env`, nobody knows what to hide."""
+    hide = TokenStore(str(tmp_path / "gone")).redact
+
+    assert run(script("echo planted >&2; exit 1"), hide=hide).said == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="the system has no files in memory")
+def test_a_full_disk_keeps_no_command_from_running(script, monkeypatch):
+    """Its files are in memory."""
+
+    def fail(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", fail)
+
+    assert run(script("cat >&2; exit 1"), stdin=b"heard").said == "heard"

@@ -126,12 +126,12 @@ def test_what_cannot_be_noted_is_told_all_the_same_and_once(trader, jammed, capl
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
 
 
-def test_seven_a_day_hold_where_nothing_can_be_noted(trader, jammed):
+def test_the_days_bound_holds_where_nothing_can_be_noted(trader, jammed):
     """The process remembers what the disk cannot."""
     events = [died(OPENS + timedelta(minutes=n), f"f{n}") for n in range(20)]
     jammed(*events)
 
-    assert len(trader.lines("kinds")) == 6
+    assert len(trader.lines("kinds")) == 5  # and places kept for alarm and good news
 
 
 def test_what_was_told_while_the_disk_was_full_is_known_after_it(trader):
