@@ -1,18 +1,25 @@
 """What follows of events and renewals: log lines, notices, the user's command."""
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 
 from broker_tokens.announcer import Announcer
 from broker_tokens.clock import Clock, system_clock
+from broker_tokens.errors import TokenError
 from broker_tokens.event_log import log_event
+from broker_tokens.lenient_settings import LenientSettings
 from broker_tokens.look import Look
 from broker_tokens.notices.after_renewal import AfterRenewal
 from broker_tokens.notices.courier import Courier
 from broker_tokens.notices.notifier import Notifier
 from broker_tokens.settings import Settings, load_settings
 from broker_tokens.store import TokenStore
+
+# How soon a signal ends the wait for a notice under way.
+_SLICE = timedelta(seconds=0.1)
 
 
 class Aftermath:
@@ -29,8 +36,15 @@ class Aftermath:
         surroundings = os.environ if environ is None else environ
         store = TokenStore(env_path)
 
+        lenient = LenientSettings(
+            lambda values: load_settings(values, surroundings, source=env_path), is_quiet=True
+        )
+
         def settings() -> Settings:
-            return load_settings(store.load().values, surroundings, source=env_path)
+            return lenient(store.load().values)
+
+        with suppress(TokenError):
+            settings()  # what is right now holds on, should a slip in `.env` follow
 
         self._courier = Courier()
         self._after_renewal = AfterRenewal(store, clock, self._courier, surroundings)
@@ -41,6 +55,9 @@ class Aftermath:
         """Do what a new token calls for; made to be called after each tick."""
         self._after_renewal.look_after(look)
 
-    def finish(self, limit: timedelta) -> None:
-        """Wait for what is under way, at most for `limit`."""
-        self._courier.drain(limit)
+    def finish(self, limit: timedelta, is_stopping: Callable[[], bool] = lambda: False) -> None:
+        """Wait for what is under way, at most for `limit` or until asked to stop."""
+        give_up_at = time.monotonic() + limit.total_seconds()
+        while not self._courier.drain(_SLICE):
+            if is_stopping() or time.monotonic() >= give_up_at:
+                return

@@ -8,6 +8,7 @@ from broker_tokens.announcer import Announcer, Observer
 from broker_tokens.brokers import Broker
 from broker_tokens.brokers.upstox import Upstox
 from broker_tokens.clock import Clock, system_clock
+from broker_tokens.lenient_settings import LenientSettings
 from broker_tokens.service import TokenService
 from broker_tokens.settings import Settings, load_settings
 from broker_tokens.store import TokenStore
@@ -38,14 +39,19 @@ def build_service(
     surroundings = os.environ if environ is None else environ
     sender = transport or HttpTransport(waker=waker)
 
-    def configure(values: Mapping[str, str]) -> tuple[Settings, Broker]:
-        settings = load_settings(
+    def read(values: Mapping[str, str]) -> Settings:
+        return load_settings(
             values,
             surroundings,
             source=env_path,
             refresh_time=refresh_time,
             need_credentials=need_credentials,
         )
+
+    lenient = LenientSettings(read)
+
+    def configure(values: Mapping[str, str]) -> tuple[Settings, Broker]:
+        settings = lenient(values)
         return settings, Upstox(settings, sender, clock)
 
     store = TokenStore(env_path, pause=waker.pause) if waker else TokenStore(env_path)

@@ -20,13 +20,22 @@ from broker_tokens.secrets import Secret
 _CAPACITY = 16
 
 
+def is_any_waiting(env_path: str) -> bool:
+    """Whether a listener has left deliveries behind that nobody has judged."""
+    return os.path.lexists(_path(env_path))
+
+
+def _path(env_path: str) -> str:
+    return os.path.realpath(env_path) + ".inbox"
+
+
 class Inbox:
     """The waiting deliveries of one `.env`; safe to use from several threads of the one service."""
 
     def __init__(self, env_path: str) -> None:
         """Read what an earlier process left; raises StoreError if the folder is not writable."""
         self._env_path = os.path.realpath(env_path)
-        self.path = self._env_path + ".inbox"
+        self.path = _path(env_path)
         self._guard = threading.Lock()
         recover(self.path)
         self._waiting = self._load()

@@ -1,22 +1,26 @@
 """`--listen`: the notifier and the login's redirect, served by threads beside the loop."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 from broker_tokens.announcer import Announcer
 from broker_tokens.app import build_service
 from broker_tokens.clock import Clock
+from broker_tokens.errors import TokenError
 from broker_tokens.inbox import Inbox
+from broker_tokens.look import Look
 from broker_tokens.place import Place
 from broker_tokens.renewals.phone_approval import NOTIFIER_PATH
-from broker_tokens.service import TokenService
+from broker_tokens.settings import Settings
 from broker_tokens.transport import DEADLINE
+from broker_tokens.waker import Waker
 from broker_tokens.web.http_server import WebServer
 from broker_tokens.web.http_values import Route
 from broker_tokens.web.receiver import Receiver
+from broker_tokens.web.recent_look import RecentLook
 from broker_tokens.web.redirects import Redirects
 from broker_tokens.web.tally import Tally
 
@@ -44,35 +48,84 @@ def listening(
     Makes the notifier's secret if there is none. Raises ConfigurationError, StoreError, and
     TemporaryFailure if the place cannot be listened at.
     """
-    # A service of its own: the loop's may wait for the network, or be told to stop.
-    service = build_service(
-        env_path, environ=environ, clock=clock, announcer=announcer, is_listening=True
-    )
-    tally = Tally(clock, log)
-    receiver = Receiver(
-        service.look,
-        service.accept_delivered,
-        Inbox(env_path),
-        clock,
-        tally.count,
-        on_accepted=wake,
-    )
-    redirects = Redirects(service.look, service.exchange_code, on_accepted=wake)
-    routes = _routes(service, receiver, redirects)
-    with WebServer(place.host, place.port, routes, tally.count) as server:
+    with closing(Waker()) as own_waker:
+        # A service of its own: the loop's may wait for the network, or be told to stop.
+        service = build_service(
+            env_path,
+            environ=environ,
+            clock=clock,
+            announcer=announcer,
+            is_listening=True,
+            waker=own_waker,
+        )
+        service.notifier_secret()
+        look = RecentLook(service.look, clock)
+
+        def on_accepted() -> None:
+            look.forget()
+            wake()
+
+        tally = Tally(clock, log)
+        inbox = Inbox(env_path)
+        receiver = Receiver(look, service.accept_delivered, inbox, tally.count, on_accepted)
+        redirects = Redirects(look, service.exchange_code, on_accepted)
+        addresses = _Addresses(look, receiver, redirects)
+        with WebServer(place.host, place.port, addresses, tally.count) as server:
+            receiver.start()
+            try:
+                yield Place(place.host, server.address[1])
+            finally:
+                own_waker.stop()  # who waits for the lock is sent away; a token request goes on
+                server.close(_GRACE)
+                receiver.close(_RECEIVER_GRACE)
+                tally.flush()
+
+
+@contextmanager
+def judging_what_is_left(
+    env_path: str,
+    announcer: Announcer,
+    wake: Callable[[], None],
+    *,
+    environ: Mapping[str, str] | None,
+    clock: Clock,
+) -> Iterator[None]:
+    """Judge, until left, what was delivered to a service that listened and was then stopped."""
+    with closing(Waker()) as own_waker:
+        service = build_service(
+            env_path, environ=environ, clock=clock, announcer=announcer, waker=own_waker
+        )
+        tally = Tally(clock, log)
+        receiver = Receiver(
+            service.look, service.accept_delivered, Inbox(env_path), tally.count, wake
+        )
         receiver.start()
         try:
-            yield Place(place.host, server.address[1])
+            yield
         finally:
-            server.close(_GRACE)
+            own_waker.stop()
             receiver.close(_RECEIVER_GRACE)
-            tally.flush()
 
 
-def _routes(service: TokenService, receiver: Receiver, redirects: Redirects) -> list[Route]:
-    secret = service.notifier_secret()
-    redirect_path = urlsplit(service.look().settings.redirect_uri).path or "/"
-    return [
-        Route(NOTIFIER_PATH + secret.reveal(), "POST", receiver.receive),
-        Route(redirect_path, "GET", redirects.receive),
-    ]
+class _Addresses:
+    """What is served, by the present settings: a new secret or redirect URI counts in a second."""
+
+    def __init__(self, look: Callable[[], Look], receiver: Receiver, redirects: Redirects) -> None:
+        self._look = look
+        self._receiver = receiver
+        self._redirects = redirects
+        self._last: list[Route] = []
+
+    def __call__(self) -> Sequence[Route]:
+        """Return the routes; the last known ones while the settings cannot be read."""
+        with suppress(TokenError):
+            self._last = self._routes(self._look().settings)
+        return self._last
+
+    def _routes(self, settings: Settings) -> list[Route]:
+        path = urlsplit(settings.redirect_uri).path or "/"
+        routes = [Route(path, "GET", self._redirects.receive)]
+        if settings.notifier_secret is not None:
+            path = NOTIFIER_PATH + settings.notifier_secret.reveal()
+            routes.append(Route(path, "POST", self._receiver.receive))
+        return routes

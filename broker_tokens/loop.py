@@ -67,15 +67,14 @@ class Loop:
         self._next_due = None
         try:
             outcome = self._service.tick()
+            self._next_due = outcome.next_due
+            self._look_after(outcome.look)
+            self._say_next(outcome)
         except TokenError as error:
             self._say_once(logging.ERROR, str(error), str(error))
         except Exception as error:
             if self._say_once(logging.ERROR, repr(error), "A defect; the service goes on."):
                 log.exception("The defect in full:")
-        else:
-            self._next_due = outcome.next_due
-            self._look_after(outcome.look)
-            self._say_next(outcome)
 
     def _say_next(self, outcome: Outcome) -> None:
         step = next_step(outcome.look)

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import time, timedelta
 from types import FrameType
+from typing import Any
 
 from broker_tokens.aftermath import Aftermath
 from broker_tokens.announcer import Announcer
 from broker_tokens.app import build_service
-from broker_tokens.background import note_service, only_service
+from broker_tokens.background import listening_service, note_service, only_service
 from broker_tokens.cli.output import error_text, guarded, open_to_others, say
 from broker_tokens.clock import format_ist, system_clock
 from broker_tokens.errors import (
@@ -24,6 +25,7 @@ from broker_tokens.errors import (
     TokenError,
 )
 from broker_tokens.forecast import next_step
+from broker_tokens.inbox import is_any_waiting
 from broker_tokens.look import Look
 from broker_tokens.loop import Loop
 from broker_tokens.place import Place, parse_place
@@ -115,6 +117,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace, env_path: str) -> int:
     aftermath = Aftermath(env_path)
+    is_once = options.once or options.force
+    # Beside a service that listens, --once knows as well as that one that the phone can be asked.
+    is_listening = bool(listening_service(env_path)) if is_once else options.listen is not None
     with closing(Waker()) as waker:
         service = build_service(
             env_path,
@@ -122,12 +127,12 @@ def _serve(options: argparse.Namespace, env_path: str) -> int:
             announcer=aftermath.announcer,
             refresh_time=options.time,
             need_credentials=True,
-            is_listening=options.listen is not None,
+            is_listening=is_listening,
         )
         with _signals_to(waker):
-            if options.once or options.force:
+            if is_once:
                 code = _once(service, aftermath, force=options.force)
-                aftermath.finish(_ONCE_LIMIT)
+                aftermath.finish(_ONCE_LIMIT, lambda: waker.stopping)
                 return code
             with (
                 only_service(env_path) as lock,
@@ -141,15 +146,19 @@ def _serve(options: argparse.Namespace, env_path: str) -> int:
 def _listening(
     options: argparse.Namespace, env_path: str, announcer: Announcer, waker: Waker
 ) -> Iterator[Place | None]:
-    """Listen while inside, where --listen says so."""
-    if options.listen is None:
+    """Listen while inside, where --listen says so; else judge what an earlier listener left."""
+    if options.listen is None and not is_any_waiting(env_path):
         yield None
         return
-    from broker_tokens.listener import listening  # most services never listen: spare them the rest
+    # Most services never listen: they are spared the rest.
+    from broker_tokens.listener import judging_what_is_left, listening
 
-    with listening(
-        env_path, options.listen, announcer, waker.wake, environ=os.environ, clock=system_clock
-    ) as place:
+    known: Any = {"environ": os.environ, "clock": system_clock}
+    if options.listen is None:
+        with judging_what_is_left(env_path, announcer, waker.wake, **known):
+            yield None
+        return
+    with listening(env_path, options.listen, announcer, waker.wake, **known) as place:
         log.info("Listening at %s for login redirects and approved tokens.", place)
         if not place.is_loopback:
             log.warning("Whoever reaches %s can talk to it in plain HTTP; see the README.", place)
@@ -171,7 +180,9 @@ def _keep_running(service: TokenService, aftermath: Aftermath, waker: Waker, env
 
 def _once(service: TokenService, aftermath: Aftermath, *, force: bool) -> int:
     if force:
-        return _forced(service)
+        code = _forced(service)
+        aftermath.look_after(service.look())
+        return code
     outcome = service.tick()
     aftermath.look_after(outcome.look)
     log.debug("%s", next_step(outcome.look).sentence(outcome.look.now))

@@ -38,7 +38,9 @@ class RedirectCatcher:
         self._page = ""
         route = Route(parts.path or "/", "GET", self._receive)
         host, port = parts.hostname or "", parts.port or 80
-        self._server = WebServer(host, port, [route], _count_nothing, key="UPSTOX_REDIRECT_URI")
+        self._server = WebServer(
+            host, port, lambda: [route], _count_nothing, key="UPSTOX_REDIRECT_URI"
+        )
         self._caught = Waker()  # last, as nothing would close it if the address cannot be bound
 
     def __enter__(self) -> Self:

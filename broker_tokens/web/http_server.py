@@ -35,13 +35,13 @@ class Limits:
 
 
 class WebServer:
-    """Serves `routes` at an address, in a thread of its own; a context manager."""
+    """Serves routes at an address, in a thread of its own; a context manager."""
 
     def __init__(
         self,
         host: str,
         port: int,
-        routes: Sequence[Route],
+        routes: Callable[[], Sequence[Route]],
         on_refused: Callable[[str], None],
         limits: Limits | None = None,
         *,
@@ -49,9 +49,10 @@ class WebServer:
     ) -> None:
         """Bind the address; raises TemporaryFailure, which names the setting `key` if given.
 
+        `routes` is asked at each request, in the server's thread, and must not take long.
         `on_refused` is told the reason of a refusal in a word.
         """
-        self._routes = tuple(routes)
+        self._routes = routes
         self._on_refused = on_refused
         self._limits = limits or Limits()
         self._sockets = bind(host, port, key)
@@ -141,7 +142,7 @@ class WebServer:
     ) -> WebReply:
         try:
             async with asyncio.timeout(self._limits.deadline.total_seconds()):
-                route, request = await read_request(reader, writer, self._routes)
+                route, request = await read_request(reader, writer, self._routes())
         except TimeoutError:
             self._on_refused("too slow")
             return WebReply.text(408, "The request took too long.")

@@ -10,12 +10,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from datetime import timedelta
 
-from broker_tokens.clock import Clock
 from broker_tokens.errors import TemporaryFailure, TokenError, TokenRejected
 from broker_tokens.inbox import Inbox
 from broker_tokens.look import Look
 from broker_tokens.policy import LAST_RETRY_IN_SESSION, retry_delay
 from broker_tokens.renewals.phone_approval import Delivery, check, read_delivery
+from broker_tokens.waker import Stopping
 from broker_tokens.web.http_values import WebReply, WebRequest
 
 log = logging.getLogger(__name__)
@@ -25,8 +25,6 @@ _PACE_AFTER_REFUSAL = timedelta(seconds=1)
 
 # Forged tokens that need no second look; a fingerprint is 8 characters.
 _REMEMBERED = 1_000
-
-_LOOK_LIFE = timedelta(seconds=1)
 
 _OK = b'{"status":"ok"}'
 
@@ -39,16 +37,16 @@ class Receiver:
         look: Callable[[], Look],
         accept: Callable[[Delivery], object],
         inbox: Inbox,
-        clock: Clock,
         on_refused: Callable[[str], None],
         on_accepted: Callable[[], None] = lambda: None,
     ) -> None:
-        """`accept` asks the broker and stores; `on_refused` counts; `on_accepted` wakes."""
+        """`look` is called for each delivery; `accept` asks the broker and stores.
+
+        `on_refused` counts; `on_accepted` wakes.
+        """
         self._look = look
         self._accept = accept
         self._inbox = inbox
-        self._clock = clock
-        self._last_look: Look | None = None
         self._on_refused = on_refused
         self._on_accepted = on_accepted
         self._forged: OrderedDict[str, None] = OrderedDict()
@@ -114,7 +112,7 @@ class Receiver:
             self._on_refused("replayed")
             return False
         try:
-            look = self._recent_look()
+            look = self._look()
             check(delivery, look)
         except TokenRejected:
             self._on_refused("forged, foreign or outdated")
@@ -123,13 +121,6 @@ class Receiver:
             log.warning("A delivered token waits, because of this: %s", error)
             return True
         return look.tokens.access_token != delivery.token  # the broker may well say it twice
-
-    def _recent_look(self) -> Look:
-        """Return a look that is fresh enough for a first sieve: a flood must not read files."""
-        look = self._last_look
-        if look is None or not timedelta(0) <= self._clock() - look.now < _LOOK_LIFE:
-            look = self._last_look = self._look()
-        return look
 
     def _keep(self, delivery: Delivery) -> bool:
         try:
@@ -171,6 +162,11 @@ class Receiver:
                 self._has_news = False
             try:
                 pause = self.judge()
+            except Stopping:
+                return
+            except TokenError as error:
+                log.error("A delivered token waits, because of this: %s", error)
+                pause = LAST_RETRY_IN_SESSION
             except Exception:  # nothing that is delivered may end the thread
                 log.exception("A defect; delivered tokens are looked at again.")
                 pause = LAST_RETRY_IN_SESSION

@@ -8,12 +8,13 @@ from concurrent.futures import Future
 from urllib.parse import parse_qs
 
 from broker_tokens.clock import format_ist
-from broker_tokens.errors import TokenError, TokenRejected
+from broker_tokens.errors import TemporaryFailure, TokenError, TokenRejected
 from broker_tokens.look import Look
 from broker_tokens.model import StoredTokens
 from broker_tokens.renewals.code_exchange import code_from_query
 from broker_tokens.renewals.login_link import check_state
 from broker_tokens.secrets import Secret
+from broker_tokens.waker import Stopping
 from broker_tokens.web.http_values import WebReply, WebRequest
 from broker_tokens.web.pages import login_page
 
@@ -39,7 +40,10 @@ class Redirects:
         exchange: Callable[[Secret, Secret], StoredTokens],
         on_accepted: Callable[[], None] = lambda: None,
     ) -> None:
-        """`exchange` spends a code that came by a link's state, and stores what it brings."""
+        """`look` is called for each visitor; `exchange` spends a code and stores what it brings.
+
+        It is handed the link's state too, and checks it again.
+        """
         self._look = look
         self._exchange = exchange
         self._on_accepted = on_accepted
@@ -80,6 +84,11 @@ class Redirects:
         except TokenError as error:
             self._forget(state)
             page.set_result((400, f"{error.cause} {self._advice(error)}"))
+        except Stopping:
+            self._forget(state)
+            page.set_result(
+                (503, "The service is just being stopped. Reload this page in a minute.")
+            )
         except Exception:
             self._forget(state)
             log.exception("A defect while completing a login.")
@@ -89,16 +98,29 @@ class Redirects:
             self._on_accepted()
 
     def _log_in(self, query: dict[str, list[str]], state: Secret) -> StoredTokens:
-        look = self._look()
+        look = self._look_or_excuse()
         key = look.settings.notifier_secret
         if key is None:
             raise TokenRejected("No login was begun here.", "Log in: python init_tokens.py")
         check_state(key, state.reveal(), look.now, look.state.spent_codes)
         return self._exchange(code_from_query(query, None, state_needed=False), state)
 
+    def _look_or_excuse(self) -> Look:
+        """Return a look; what is wrong with the files is for the log, not for a stranger."""
+        try:
+            return self._look()
+        except TokenError:
+            raise TemporaryFailure(
+                "The service cannot read its settings at the moment.",
+                "Its log says why. Mend it, then reload this page.",
+            ) from None
+
     def _advice(self, error: TokenError) -> str:
         """Return what to do; nothing, where an old page is opened again and a token is there."""
-        look = self._look()
+        try:
+            look = self._look()
+        except TokenError:
+            return error.advice
         expires_at = look.tokens.expires_at
         if look.situation.is_live(look.now) and expires_at is not None:
             until = format_ist(expires_at)

@@ -159,15 +159,15 @@ def test_a_broken_env_does_not_kill_it(doors, broken):
         started(running)
         if broken is None:
             doors.env_file.unlink()
-            named = str(doors.env_file)
+            named, mended = str(doors.env_file), "Next:"
         else:
             doors.set(**dict([broken.split("=")]))
-            named = broken.partition("=")[0]
+            named, mended = broken.partition("=")[0], "in order again"
         running.send(SIGHUP)
         running.wait_for("ERROR", named)
         doors.env_file.write_text(text, encoding="utf-8")
         running.send(SIGHUP)
-        running.wait_for("Next:")
+        running.wait_for(mended)
         ended, _ = running.stop()
 
     assert ended.code == 0
@@ -180,13 +180,27 @@ def test_the_same_trouble_is_reported_once(doors):
         doors.set(UPSTOX_REFRESH_TIME="25:00")
         for _ in range(3):
             running.send(SIGHUP)
-        running.wait_for("25:00")
+        running.wait_for("ERROR", "25:00")
         doors.set(UPSTOX_REFRESH_TIME="02:00")
         running.send(SIGHUP)
-        running.wait_for("Next:")
+        running.wait_for("in order again")
         ended, _ = running.stop()
 
     assert ended.err.count("25:00") == 1
+
+
+def test_a_slip_in_the_env_does_not_stop_renewal(rotating):
+    """The settings of before hold on until it is mended."""
+    rotating.log_in()
+    with rotating.start(*SERVICE) as running:
+        started(running)
+        rotating.set(UPSTOX_EXCHANGE="N S E", access_token="")
+        running.send(SIGHUP)
+        running.wait_for("ERROR", "UPSTOX_EXCHANGE")
+        running.wait_for("New token, renewed silently")
+        ended, _ = running.stop()
+
+    assert ended.code == 0
 
 
 def test_time_of_the_command_line(rotating):

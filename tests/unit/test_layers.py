@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FLOORS = {
     "0 nouns": ["broker_tokens", "clock", "secrets", "errors", "model", "waker"],
     "1 files, settings, plan, network": [
-        *("expiry", "calendar", "setting_values", "settings", "place"),
+        *("expiry", "calendar", "setting_values", "settings", "lenient_settings", "place"),
         *("stages", "policy", "watch"),
         *("file_metadata", "durable_file", "env_text", "file_lock", "state_file", "store"),
         *("reader", "http_message", "http_worker", "transport"),
@@ -28,7 +28,8 @@ FLOORS = {
         *("notices", "notices.words", "notices.gate", "notices.commands", "notices.courier"),
         *("notices.apprise_child", "notices.channels", "notices.notifier", "notices.after_renewal"),
         *("inbox", "web", "web.http_values", "web.http_request", "web.sockets", "web.http_server"),
-        *("web.tally", "web.pages", "web.receiver", "web.redirects", "renewals.browser_login"),
+        *("web.tally", "web.pages", "web.recent_look", "web.receiver", "web.redirects"),
+        *("renewals.browser_login",),
     ],
     "4 service": ["intake", "lookout", "prompter", "service", "loop"],
     "5 wiring": ["aftermath", "app", "background", "listener", "upstox_token_manager"],
