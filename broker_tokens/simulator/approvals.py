@@ -43,11 +43,11 @@ class Delivery:
 
 def post(url: str, body: bytes) -> int:
     """Send a webhook and return the HTTP status, 0 if nobody answers."""
-    request = urllib.request.Request(  # noqa: S310 -- the address is the test's own
-        url, body, {"Content-Type": "application/json"}, method="POST"
-    )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
+        request = urllib.request.Request(  # noqa: S310 -- the address is the test's own
+            url, body, {"Content-Type": "application/json"}, method="POST"
+        )
         with opener.open(request, timeout=DELIVERY_SECONDS) as reply:
             return int(reply.status)
     except urllib.error.HTTPError as error:
