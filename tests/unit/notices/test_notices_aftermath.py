@@ -96,3 +96,27 @@ def test_a_token_that_is_dead_or_somebody_elses_is_not_told_of(trader):
     announcer.notice(trader.look())
 
     assert heard == []
+
+
+def test_who_is_asked_to_stop_waits_for_no_command(trader):
+    """A signal outranks a notice under way."""
+    trader.set(UPSTOX_ON_RENEW=trader.program("slow", "sleep 1; echo run >> runs"))
+    aftermath = Aftermath(str(trader.env_file), environ={"PATH": os.defpath}, clock=trader.clock)
+    trader.take_token("planted-token")
+    aftermath.look_after(trader.look())
+    aftermath.finish(LIMIT, lambda: True)
+    was_left = not trader.lines("runs")
+    aftermath.finish(LIMIT)
+
+    assert was_left
+    assert trader.lines("runs") == ["run"]
+
+
+def test_a_slip_in_the_env_silences_no_alarm(trader):
+    """The settings that were right at the start hold on."""
+    aftermath = Aftermath(str(trader.env_file), environ={"PATH": os.defpath}, clock=trader.clock)
+    trader.set(UPSTOX_SESSION="9")
+    aftermath.announcer.tell(alarm())
+    aftermath.finish(LIMIT)
+
+    assert trader.lines("kinds") == ["alarm"]
