@@ -23,7 +23,7 @@ _SLICE = timedelta(seconds=0.1)
 
 
 class Aftermath:
-    """The observers of one `.env`'s service, and the thread in which their slow work is done."""
+    """The observers of one `.env`'s service, and the threads in which their slow work is done."""
 
     def __init__(
         self,
@@ -46,9 +46,10 @@ class Aftermath:
         with suppress(TokenError):
             settings()  # what is right now holds on, should a slip in `.env` follow
 
-        self._courier = Courier()
-        self._after_renewal = AfterRenewal(store, clock, self._courier, surroundings)
-        notifier = Notifier(store, settings, self._courier, surroundings)
+        # Two, so that no channel that hangs delays the command, nor the command an alarm.
+        notices, command = self._couriers = (Courier(), Courier())
+        self._after_renewal = AfterRenewal(store, clock, command, surroundings)
+        notifier = Notifier(store, settings, notices, surroundings)
         self.announcer = Announcer([log_event, notifier])
 
     def look_after(self, look: Look) -> None:
@@ -58,6 +59,6 @@ class Aftermath:
     def finish(self, limit: timedelta, is_stopping: Callable[[], bool] = lambda: False) -> None:
         """Wait for what is under way, at most for `limit` or until asked to stop."""
         give_up_at = time.monotonic() + limit.total_seconds()
-        while not self._courier.drain(_SLICE):
+        while not all(courier.drain(_SLICE) for courier in self._couriers):
             if is_stopping() or time.monotonic() >= give_up_at:
                 return

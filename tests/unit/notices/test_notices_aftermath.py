@@ -120,3 +120,21 @@ def test_a_slip_in_the_env_silences_no_alarm(trader):
     aftermath.finish(LIMIT)
 
     assert trader.lines("kinds") == ["alarm"]
+
+
+def test_a_channel_that_hangs_does_not_delay_the_command(trader):
+    """Each has a thread of its own: here the notice ends only once the command has run."""
+    runs = trader.folder / "runs"
+    trader.set(
+        UPSTOX_NOTIFY_COMMAND=trader.program(
+            "patient", f"while [ ! -e {runs} ]; do sleep 0.05; done; echo told >> kinds"
+        ),
+        UPSTOX_ON_RENEW=trader.program("renewed", "echo run >> runs"),
+    )
+    aftermath = Aftermath(str(trader.env_file), environ={"PATH": os.defpath}, clock=trader.clock)
+    aftermath.announcer.tell(alarm())
+    trader.take_token("planted-token")
+    aftermath.look_after(trader.look())
+    aftermath.finish(LIMIT)
+
+    assert trader.lines("kinds") == ["told"]
