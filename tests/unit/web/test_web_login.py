@@ -16,6 +16,7 @@ from broker_tokens.renewals.login_link import new_state
 from broker_tokens.secrets import Secret
 from broker_tokens.simulator.broker import Endpoint
 from broker_tokens.waker import Waker
+from broker_tokens.web.pages import login_page
 
 LIMIT = 30
 
@@ -121,8 +122,10 @@ NO_LOGIN = {
 
 @pytest.mark.parametrize("query_of", NO_LOGIN.values(), ids=NO_LOGIN)
 def test_what_is_no_answer_to_a_link_reaches_no_broker(login, query_of):
-    """It is said so, with nothing of the stranger's text in the page."""
-    status, words = login.visit(query_of(login))
+    """It is said so at once, even while `.env` is locked, with nothing of the stranger's text."""
+    query, path = query_of(login), str(login.post.house.env_file)
+    with FileLock(path + ".lock", owned_like=path):
+        status, words = login.visit(query)
 
     assert status == 400
     assert login.exchanges == 0
@@ -138,6 +141,13 @@ def test_a_refused_consent_is_said_and_the_link_still_works(login):
     assert (status, again) == (400, 200)
     assert words
     assert login.exchanges == 1
+
+
+def test_a_page_shows_words_and_no_markup():
+    """Whatever they are made of."""
+    page = login_page("<script>alert('1')</script>&amp;")
+
+    assert "<p>&lt;script&gt;alert(&#x27;1&#x27;)&lt;/script&gt;&amp;amp;</p>" in page
 
 
 def test_broken_settings_are_not_for_strangers(post):
