@@ -1,16 +1,18 @@
 """What holds for approval on the phone at any time, in any situation, under any rules."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import time, timedelta
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
+from support.house import ist
 from unit.plan.moments import all_rules, instants, many, moments
 
-from broker_tokens.clock import ist_date
-from broker_tokens.expiry import is_same_day, next_cut
+from broker_tokens.calendar import SessionHours, TradingCalendar
+from broker_tokens.clock import ist_date, last_occurrence
+from broker_tokens.expiry import CUT, is_same_day, next_cut
 from broker_tokens.model import Approval
 from broker_tokens.policy import (
     GRACE_AFTER_CUT,
@@ -18,6 +20,7 @@ from broker_tokens.policy import (
     FindOut,
     Life,
     RenewSilently,
+    Rules,
     Situation,
     TellPerson,
     Wait,
@@ -58,9 +61,7 @@ def test_the_phone_is_asked_only_when_all_is_as_it_should_be(moment, rules):
     assert decision.due_at <= now < session.closes
     assert not situation.covers(session)
     assert situation.can_ask_phone
-    assert not is_same_day(now - GRACE_AFTER_CUT + timedelta(microseconds=1), now) or (
-        now >= next_cut(now) - timedelta(days=1) + GRACE_AFTER_CUT
-    )
+    assert now >= last_occurrence(now, CUT) + GRACE_AFTER_CUT
     if asked is not None and is_same_day(asked.asked_at, now):
         assert asked.retry_at is not None
         assert not now < asked.retry_at <= now + timedelta(hours=1)
@@ -180,3 +181,12 @@ def test_a_phone_never_makes_the_person_wait_for_longer_than_a_minute(moment, ru
     else:
         assert isinstance(decision, AskApproval | TellPerson)
         assert (decision.stage, decision.due_at) == (without.stage, without.due_at)
+
+
+def test_the_phone_too_is_left_alone_in_the_minute_after_the_cut():
+    """Also where a session of one's own is open by then: a request could end with the old day."""
+    rules = Rules(calendar=TradingCalendar(SessionHours(time(3, 0), time(15, 30))))
+    situation = Situation(Life.NONE, can_ask_phone=True)
+
+    assert not isinstance(decide(ist("2026-11-20 03:30:59"), situation, rules), AskApproval)
+    assert isinstance(decide(ist("2026-11-20 03:31:00"), situation, rules), AskApproval)
