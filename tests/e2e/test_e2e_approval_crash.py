@@ -110,13 +110,13 @@ def _restart_and_check(morning) -> None:
     deliveries = morning.broker.deliveries
     with morning.service() as running:
         running.wait_for("idle")
-        if any(each.status == 200 for each in deliveries) and "live" not in running.said:
+        if any(each.status == 200 for each in deliveries) and "idle: live" not in running.said:
             running.wait_for("idle: live")
         said = running.said
     morning.settle_approvals()
     assert morning.broker.approval_requests <= 1
-    if "live" in said:
+    if "idle: live" in said:
         assert morning.broker.is_live(morning.token)
     # Else it asked now, told the person that it may have been asked, or the broker's one webhook
     # met a dead service: its next word is the reminder.
-    assert "live" in said or "ApprovalAsked" in said or "PersonNeeded" in said or deliveries
+    assert "idle: live" in said or "ApprovalAsked" in said or "PersonNeeded" in said or deliveries

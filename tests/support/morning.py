@@ -15,7 +15,7 @@ from pathlib import Path
 from broker_tokens.announcer import Announcer
 from broker_tokens.app import build_service
 from broker_tokens.clock import IST
-from broker_tokens.inbox import Inbox
+from broker_tokens.inbox import is_any_waiting
 from broker_tokens.listener import listening
 from broker_tokens.place import Place
 from broker_tokens.simulator.pace import AcceleratedClock
@@ -63,7 +63,7 @@ def main(env_file: str, port: str, start: str, number: str) -> None:
         say("listening")
         while not waker.stopping:
             service.tick()
-            if not Inbox(env_file).waiting:
+            if not is_any_waiting(env_file):
                 look = service.look()
                 say("idle: live" if look.situation.is_live(look.now) else "idle: none")
             waker.wait(timedelta(seconds=1))
