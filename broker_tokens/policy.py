@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from enum import Enum, auto
 
+from broker_tokens.backoff import LAST_RETRY, LAST_RETRY_IN_SESSION, LONGEST_RETRY_AFTER
 from broker_tokens.calendar import TradingCalendar
 from broker_tokens.clock import ist_date, last_occurrence, next_occurrence
 from broker_tokens.expiry import CUT, is_same_day, next_cut
@@ -23,16 +24,6 @@ LEAD_BEFORE_EXPIRY = timedelta(minutes=5)
 
 # Tokens of a few seconds' life are not renewed faster than this; those of a minute still in time.
 SHORTEST_PACE = timedelta(seconds=30)
-
-FIRST_RETRY = timedelta(seconds=5)
-LAST_RETRY = timedelta(minutes=10)
-
-# While the session is open, or opens before the longest wait is over, each minute counts.
-LAST_RETRY_IN_SESSION = timedelta(minutes=1)
-
-# A broker's Retry-After is honoured up to this. A saved retry that lies further ahead was saved
-# under a clock that has since been set back, and is void.
-LONGEST_RETRY_AFTER = timedelta(hours=1)
 
 # A retry as near as this comes before any word to the person: a laptop's network is often up only
 # seconds after the laptop.
@@ -142,16 +133,6 @@ def is_backing_off(now: datetime, situation: Situation) -> bool:
     """Whether a failure asks to wait; one saved under a clock since set back does not."""
     retry_at = situation.retry_at
     return retry_at is not None and now < retry_at <= now + LONGEST_RETRY_AFTER
-
-
-def retry_delay(failures: int, jitter: float, longest: timedelta = LAST_RETRY) -> timedelta:
-    """Return how long to wait after so many failures in a row; `jitter` is from [0, 1).
-
-    Doubles from 5 s to `longest`; jitter takes up to a quarter off, so that many machines do not
-    knock together after an outage.
-    """
-    full = min(FIRST_RETRY * (1 << min(max(failures, 1) - 1, 10)), longest)
-    return max(FIRST_RETRY, full * (1 - jitter / 4))
 
 
 def longest_retry(now: datetime, rules: Rules) -> timedelta:

@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from broker_tokens.backoff import LONGEST_RETRY_AFTER, retry_delay
 from broker_tokens.brokers import ApprovalNotOffered, ApprovalReply, Broker, OutcomeUnknown
 from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenError, TokenRejected
 from broker_tokens.expiry import is_same_day, issue_claim, next_cut, subject_claim
 from broker_tokens.look import Look
 from broker_tokens.model import Approval, Failure
-from broker_tokens.policy import LONGEST_RETRY_AFTER, longest_retry, retry_delay
+from broker_tokens.policy import longest_retry
 from broker_tokens.renewals.setbacks import Jitter, record
 from broker_tokens.secrets import Secret
 from broker_tokens.setting_values import LOOPBACK_HOSTS

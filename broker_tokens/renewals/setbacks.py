@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from broker_tokens.backoff import LONGEST_RETRY_AFTER, retry_delay
 from broker_tokens.brokers import UselessReply
 from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenError, TokenRejected
 from broker_tokens.look import Look
 from broker_tokens.model import Failure, State
-from broker_tokens.policy import LONGEST_RETRY_AFTER, longest_retry, retry_delay
+from broker_tokens.policy import longest_retry
 from broker_tokens.secrets import Secret
 from broker_tokens.store import EXPIRES_AT, REFRESH_TOKEN, Writer, format_expiry
 

@@ -10,10 +10,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from datetime import timedelta
 
+from broker_tokens.backoff import LAST_RETRY_IN_SESSION, retry_delay
 from broker_tokens.errors import TemporaryFailure, TokenError, TokenRejected
 from broker_tokens.inbox import Inbox
 from broker_tokens.look import Look
-from broker_tokens.policy import LAST_RETRY_IN_SESSION, retry_delay
 from broker_tokens.renewals.phone_approval import Delivery, check, read_delivery
 from broker_tokens.waker import Stopping
 from broker_tokens.web.http_values import WebReply, WebRequest

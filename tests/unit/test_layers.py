@@ -13,7 +13,7 @@ FLOORS = {
     "0 nouns": ["broker_tokens", "clock", "secrets", "errors", "model", "waker"],
     "1 files, settings, plan, network": [
         *("expiry", "calendar", "setting_values", "settings", "lenient_settings", "place"),
-        *("stages", "policy", "watch"),
+        *("stages", "backoff", "policy", "watch"),
         *("file_metadata", "durable_file", "env_text", "file_lock", "state_file", "store"),
         *("reader", "http_message", "http_worker", "transport"),
     ],

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from support.house import ist
 from unit.plan.moments import all_rules, instants, many, moments
 
+from broker_tokens.backoff import retry_delay
 from broker_tokens.calendar import SessionHours, TradingCalendar
 from broker_tokens.clock import ist_date, last_occurrence
 from broker_tokens.expiry import CUT, is_same_day, next_cut
@@ -25,7 +26,6 @@ from broker_tokens.policy import (
     TellPerson,
     Wait,
     decide,
-    retry_delay,
 )
 
 thorough = budget(max_examples=400, deadline=None, derandomize=True, database=None)

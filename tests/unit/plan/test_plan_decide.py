@@ -6,12 +6,11 @@ import pytest
 from support.house import ist
 from unit.plan.table import hour, in_words, read
 
+from broker_tokens.backoff import FIRST_RETRY, LAST_RETRY, retry_delay
 from broker_tokens.calendar import SessionHours, TradingCalendar
 from broker_tokens.expiry import next_cut
 from broker_tokens.model import Stage
 from broker_tokens.policy import (
-    FIRST_RETRY,
-    LAST_RETRY,
     Life,
     RenewSilently,
     Rules,
@@ -20,7 +19,6 @@ from broker_tokens.policy import (
     Wait,
     decide,
     person_is_needed,
-    retry_delay,
 )
 
 YEAR = "2027-11-19 03:30"  # a Friday

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 import pytest
 from support.house import ist
 
+from broker_tokens.backoff import LAST_RETRY, retry_delay
 from broker_tokens.expiry import next_cut
 from broker_tokens.policy import (
-    LAST_RETRY,
     FindOut,
     Life,
     RenewSilently,
@@ -23,7 +23,6 @@ from broker_tokens.policy import (
     TellPerson,
     Wait,
     decide,
-    retry_delay,
 )
 
 START, END = ist("2026-11-02 00:00"), ist("2026-12-02 00:00")

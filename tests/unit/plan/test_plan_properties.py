@@ -8,6 +8,7 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 from unit.plan.moments import all_rules, instants, many, moments
 
+from broker_tokens.backoff import retry_delay
 from broker_tokens.clock import IST
 from broker_tokens.expiry import next_cut
 from broker_tokens.model import Approval
@@ -21,7 +22,6 @@ from broker_tokens.policy import (
     Wait,
     decide,
     person_is_needed,
-    retry_delay,
 )
 
 
