@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench prove clean
 
 demo: $(VENV)/runtime.stamp
 	@$(BIN)/upstox-token demo
@@ -20,6 +20,9 @@ lint: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/approval_month.py
+
+prove: $(VENV)/dev.stamp
+	PYTHONPATH=.:tests $(BIN)/python -m proofs --write docs/reliability.md
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,72 @@
+"""Every proof: what it promises, how often it is tried, and what it needs of the machine."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proofs import crash, env_files
+from proofs.finding import Finding
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One row of the table. `run` takes how many cases to try: `full` of them, or `few`."""
+
+    name: str
+    promise: str
+    run: Callable[[int], Finding]
+    full: int
+    few: int
+    needs: tuple[str, ...] = ()
+
+    def missing(self) -> list[str]:
+        """Return what the machine lacks for it."""
+        return [name for name in self.needs if not _is_here(name)]
+
+
+def _is_here(name: str) -> bool:
+    if name in ("systemd", "npm dotenv"):
+        return name in env_files.installed_readers()
+    return shutil.which(name) is not None
+
+
+ALL = (
+    Proof(
+        "bytes",
+        "`.env`: every byte but our values stays, and python-dotenv reads them",
+        env_files.bytes_are_kept,
+        full=100_000,
+        few=2_000,
+    ),
+    Proof(
+        "readers",
+        "`.env`: sh, systemd and npm's dotenv read what we wrote",
+        env_files.readers_agree,
+        full=20_000,
+        few=150,
+        needs=("systemd", "npm dotenv"),
+    ),
+    Proof(
+        "kills",
+        "`.env`: kill -9 of a writer at random moments",
+        crash.random_kills,
+        full=5_000,
+        few=100,
+    ),
+    Proof(
+        "deaths",
+        "`.env`: kill -9 at every system call of a write",
+        crash.death_at_every_call,
+        full=1_000,
+        few=12,
+        needs=("strace",),
+    ),
+    Proof(
+        "failures",
+        f"`.env`: {', '.join(crash.ERRORS)} at every system call of a write",
+        crash.failure_of_every_call,
+        full=1_000,
+        few=4,
+        needs=("strace",),
+    ),
+)
