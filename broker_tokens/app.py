@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from datetime import time
+from datetime import time, timedelta
+from time import sleep
 
 from broker_tokens.announcer import Announcer, Observer
 from broker_tokens.brokers import Broker
 from broker_tokens.brokers.upstox import Upstox
 from broker_tokens.clock import Clock, system_clock
+from broker_tokens.file_lock import DEFAULT_TIMEOUT
 from broker_tokens.lenient_settings import LenientSettings
 from broker_tokens.service import TokenService
 from broker_tokens.settings import Settings, load_settings
@@ -28,13 +30,14 @@ def build_service(
     need_credentials: bool = False,
     is_listening: bool = False,
     announcer: Announcer | None = None,
+    lock_timeout: timedelta = DEFAULT_TIMEOUT,
 ) -> TokenService:
     """Return the service that keeps the tokens of one `.env`.
 
     `environ` (default: the process's) outranks the file for settings; `waker` lets a signal end a
     wait; `refresh_time` (IST) outranks UPSTOX_REFRESH_TIME. `is_listening` says that the broker's
     answers reach this machine's service; services of one process share an `announcer`, which then
-    has the observers.
+    has the observers. `lock_timeout` is how long a caller waits while another process renews.
     """
     surroundings = os.environ if environ is None else environ
     sender = transport or HttpTransport(waker=waker)
@@ -54,7 +57,8 @@ def build_service(
         settings = lenient(values)
         return settings, Upstox(settings, sender, clock)
 
-    store = TokenStore(env_path, pause=waker.pause) if waker else TokenStore(env_path)
+    pause = waker.pause if waker else sleep
+    store = TokenStore(env_path, lock_timeout=lock_timeout, pause=pause)
     return TokenService(
         store, configure, clock, announcer or Announcer(observers), is_listening=is_listening
     )

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from broker_tokens.errors import TemporaryFailure
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -28,6 +30,14 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
+
+
+class BrokenOff(TemporaryFailure):
+    """The connection broke off within the reply's body; `reply` has what had come of it."""
+
+    def __init__(self, cause: str, advice: str, reply: Reply) -> None:
+        super().__init__(cause, advice)
+        self.reply = reply
 
 
 def host_of(url: str) -> str:

@@ -2,7 +2,6 @@
 
 import http.client
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,8 +13,9 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenError
-from broker_tokens.http_message import Reply, Request, host_of
+from broker_tokens.errors import TemporaryFailure, TokenError
+from broker_tokens.http_message import BrokenOff, Reply, Request, host_of
+from broker_tokens.http_trouble import explain, network_trouble
 from broker_tokens.setting_values import LOOPBACK_HOSTS
 
 _CHUNK = 16_384
@@ -24,13 +24,7 @@ _CHUNK = 16_384
 _NO_PROXIES = {"http": "", "https": ""}
 
 
-# What an address raises that can never be called, or a proxy of a kind that `requests` cannot use.
-_MALFORMED = (
-    requests.exceptions.InvalidURL,
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.MissingSchema,
-    urllib3.exceptions.LocationValueError,
-)
+_BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
 class _CutOff(Exception):
@@ -105,7 +99,18 @@ class Attempt:
     def _exchange(self) -> Reply:
         with _Session(self) as session, self._answer(session) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
-            return Reply(response.status_code, headers, b"".join(self._chunks(response)))
+            body = bytearray()
+            try:
+                for chunk in self._chunks(response):
+                    body += chunk
+                # Left to urllib3, a body that is too short would be lost with its error.
+                if response.raw.length_remaining:
+                    raise ConnectionResetError
+            except _BROKEN as error:
+                cause, advice = network_trouble(error, host_of(self._request.url))
+                partial = Reply(response.status_code, headers, bytes(body))
+                raise BrokenOff(cause, advice, partial) from None
+            return Reply(response.status_code, headers, bytes(body))
 
     def _answer(self, session: requests.Session) -> requests.Response:
         is_loopback = urlsplit(self._request.url).hostname in LOOPBACK_HOSTS
@@ -124,6 +129,7 @@ class Attempt:
         )
 
     def _chunks(self, response: requests.Response) -> Iterator[bytes]:
+        response.raw.enforce_content_length = False
         size = 0
         for chunk in response.iter_content(_CHUNK):
             size += len(chunk)
@@ -214,79 +220,3 @@ def _shut_down(connection: socket.socket) -> None:
     with suppress(OSError):  # it may have ended by itself
         connection.shutdown(socket.SHUT_RDWR)
     connection.close()
-
-
-def explain(error: Exception, url: str, *, sent: bool) -> TokenError:
-    """Return the error for people of a failed request.
-
-    The original's text is dropped: it can hold the address with its query, or header values.
-    """
-    host = host_of(url)
-    reasons = list(_chain(error))
-    if isinstance(error, TokenError):
-        return error
-    if _is_any(reasons, *_MALFORMED):
-        return ConfigurationError(
-            f"The address of {host}, or of the proxy before it, is malformed.",
-            "Check UPSTOX_API_URL and HTTPS_PROXY.",
-        )
-    if _is_any(reasons, requests.exceptions.InvalidHeader, UnicodeEncodeError):
-        return ConfigurationError(
-            "A token holds a character that no HTTP header can carry, so nothing was sent.",
-            "Copy it again, or log in: python init_tokens.py",
-        )
-    if not _is_any(reasons, requests.RequestException, urllib3.exceptions.HTTPError):
-        # requests checks the bundle's path itself, with a plain OSError.
-        return ConfigurationError(
-            "The CA bundle that REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names cannot be read.",
-            "Correct or unset that variable.",
-        )
-    cause, advice = _network_trouble(reasons, host)
-    return TemporaryFailure(cause, advice, request_sent=sent)
-
-
-def _network_trouble(reasons: list[BaseException], host: str) -> tuple[str, str]:
-    again = "Check the network and try again; a running service does so by itself."
-    if _is_any(reasons, requests.exceptions.ProxyError):
-        return (
-            f"The proxy on the way to {host} fails.",
-            "Check HTTPS_PROXY, or unset it if this machine needs no proxy.",
-        )
-    if _is_any(reasons, ssl.SSLError, requests.exceptions.SSLError):
-        return (
-            f"The TLS connection to {host} failed: {_tls_reason(reasons)}.",
-            "Check this machine's clock and CA certificates, and any proxy that inspects TLS.",
-        )
-    if _is_any(reasons, urllib3.exceptions.NameResolutionError):
-        return f"The name {host} cannot be resolved.", again
-    if _is_any(reasons, ConnectionRefusedError):
-        return f"{host} refuses the connection.", again
-    if _is_any(reasons, requests.Timeout, TimeoutError):
-        return f"{host} did not answer in time.", again
-    return f"The connection to {host} broke off.", again
-
-
-def _tls_reason(reasons: list[BaseException]) -> str:
-    for reason in reasons:
-        if isinstance(reason, ssl.SSLCertVerificationError):
-            return reason.verify_message
-        if isinstance(reason, ssl.SSLError) and reason.reason:
-            return reason.reason.replace("_", " ").lower()
-    return "handshake broken off"
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error with all it was made from: causes, contexts, and urllib3's `reason`."""
-    pending, seen = [error], set()
-    while pending:
-        current = pending.pop()
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        linked = (current.__cause__, current.__context__, getattr(current, "reason", None))
-        pending.extend(e for e in (*linked, *current.args) if isinstance(e, BaseException))
-
-
-def _is_any(reasons: list[BaseException], *kinds: type[BaseException]) -> bool:
-    return any(isinstance(reason, kinds) for reason in reasons)

@@ -6,6 +6,7 @@ down under it; the same ends name look-ups and proxies that hang.
 """
 
 import threading
+import time
 from datetime import timedelta
 from typing import Protocol
 
@@ -19,6 +20,13 @@ USER_AGENT = f"broker-tokens/{__version__} (python-requests)"
 
 # The broker answers in well under a second; a reply later than this is not coming.
 DEADLINE = timedelta(seconds=20)
+
+# A wait that ends so much too late was held up: the process was stopped, or given no time to run.
+_HELD_UP = timedelta(seconds=1)
+
+# What has come meanwhile is then read within this; it may hold a refresh token that cannot be had
+# again.
+_CATCH_UP = timedelta(seconds=5)
 
 # The largest documented reply, a year of holidays, has a few KB.
 LARGEST_REPLY = 1 << 20
@@ -61,9 +69,15 @@ class HttpTransport:
         return attempt.result()
 
     def _wait(self, done: Waker, request: Request) -> bool:
+        began = time.monotonic()
+        is_done = self._wait_for(done, self._deadline, request)
+        late_by = timedelta(seconds=time.monotonic() - began) - self._deadline
+        return is_done or (late_by > _HELD_UP and self._wait_for(done, _CATCH_UP, request))
+
+    def _wait_for(self, done: Waker, length: timedelta, request: Request) -> bool:
         if self._waker is not None and request.may_be_cut:
-            return self._waker.wait_for(done, self._deadline)
-        return done.wait(self._deadline)
+            return self._waker.wait_for(done, length)
+        return done.wait(length)
 
 
 def _new_waker() -> Waker:

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from proofs import crash, env_files
+from proofs import crash, crowd, env_files, lost_reply
 from proofs.finding import Finding
 
 
@@ -68,5 +68,33 @@ ALL = (
         full=1_000,
         few=4,
         needs=("strace",),
+    ),
+    Proof(
+        "crowds",
+        "One renewal for many: crowds that meet a dead token",
+        crowd.plain_crowds,
+        full=20,
+        few=1,
+    ),
+    Proof(
+        "killed",
+        "One renewal for many: kill -9 of who holds the lock, its request under way",
+        crowd.killed_holders,
+        full=20,
+        few=1,
+    ),
+    Proof(
+        "stopped",
+        "One renewal for many: SIGSTOP of who holds the lock, its reply under way",
+        crowd.stopped_holders,
+        full=60,
+        few=4,
+    ),
+    Proof(
+        "lost",
+        "The broker has renewed and its reply is lost",
+        lost_reply.lost_replies,
+        full=100,
+        few=2,
     ),
 )

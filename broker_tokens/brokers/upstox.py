@@ -7,6 +7,7 @@ a form, and the token comes to a notifier, not in the reply.
 
 from collections.abc import Mapping
 from datetime import date
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -17,6 +18,7 @@ from broker_tokens.brokers.upstox_fields import (
     address_in,
     instant_in,
     number_in,
+    refresh_token_in_fragment,
     seconds_in,
     token_in,
     user_id_in,
@@ -24,7 +26,7 @@ from broker_tokens.brokers.upstox_fields import (
 from broker_tokens.clock import Clock
 from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenError, TokenRejected
 from broker_tokens.expiry import expiry_of, next_cut, subject_claim
-from broker_tokens.http_message import Reply, Request
+from broker_tokens.http_message import BrokenOff, Reply, Request
 from broker_tokens.model import Session, TokenReply
 from broker_tokens.secrets import Secret
 from broker_tokens.settings import Settings
@@ -217,7 +219,15 @@ class Upstox:
             **form,
         }
         url = self._settings.api_url + _TOKEN
-        body = self._send(call, Request("POST", url, form=form, may_be_cut=False))
+        request = Request("POST", url, form=form, may_be_cut=False)
+        try:
+            reply = self._transport.send(request)
+        except BrokenOff as error:
+            raise _salvaged(error, error.reply) from None
+        try:
+            body = self._content(call, reply)
+        except TemporaryFailure as error:
+            raise _salvaged(error, reply) from None
         return self._read_token_reply(body)
 
     def _send(self, call: Call, request: Request) -> dict[str, Any]:
@@ -263,6 +273,14 @@ class Upstox:
             refresh_token=refresh_token,
             extended_token=token_in(body.get("extended_token")),
         )
+
+
+def _salvaged(error: TemporaryFailure, reply: Reply) -> TemporaryFailure:
+    """Return the error; if half a reply holds the next refresh token, one that carries it."""
+    found = refresh_token_in_fragment(reply.body) if reply.status == HTTPStatus.OK else None
+    if found is None:
+        return error
+    return UselessReply(error.cause, error.advice, refresh_token=found)
 
 
 def _approval_lost(error: TemporaryFailure) -> OutcomeUnknown:

@@ -10,6 +10,9 @@ from broker_tokens.secrets import Secret
 # A token is a header's value; web servers refuse headers beyond 8 KB.
 _LONGEST_TOKEN = 8_000
 
+# A whole one, to its closing quote; what stands in tokens needs no escape.
+_REFRESH_TOKEN = re.compile(rb'"refresh_token"\s*:\s*"([!#-\[\]-~]{1,8000})"')
+
 # Known ones have 6 characters; an id is shown to people and stored, so it is not just any text.
 _USER_ID = re.compile(r"[A-Za-z0-9]{1,64}")
 
@@ -29,6 +32,12 @@ def token_in(value: object) -> Secret | None:
         return None
     token = Secret(value)
     return token if token.is_well_formed else None
+
+
+def refresh_token_in_fragment(body: bytes) -> Secret | None:
+    """Return the refresh token in what came of a JSON object that broke off after it."""
+    found = _REFRESH_TOKEN.findall(body) if body.lstrip().startswith(b"{") else []
+    return token_in(found[0].decode()) if len(found) == 1 else None
 
 
 def user_id_in(value: object) -> str | None:

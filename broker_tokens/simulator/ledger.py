@@ -29,6 +29,8 @@ class Family:
     current: str = field(repr=False)
     access: set[str] = field(default_factory=set, repr=False)
     revoked: bool = False
+    spent: str = field(default="", repr=False)
+    spent_at: datetime | None = None
 
 
 class Ledger:
@@ -115,8 +117,10 @@ class Ledger:
         """Return the family of a refresh token, spent ones included; None when it is unknown."""
         return self._families.get(refresh_token)
 
-    def rotate(self, family: Family) -> None:
-        """Replace a family's refresh token; the old one is spent from now on."""
+    def rotate(self, family: Family, presented: str) -> None:
+        """Replace a family's refresh token; the one presented is spent, once and for all."""
+        if presented != family.spent:
+            family.spent, family.spent_at = presented, self._clock()
         family.current = secrets.token_urlsafe(32)
         self._families[family.current] = family
 

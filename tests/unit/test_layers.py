@@ -15,7 +15,7 @@ FLOORS = {
         *("expiry", "calendar", "setting_values", "settings", "lenient_settings", "place"),
         *("stages", "backoff", "policy", "watch"),
         *("file_metadata", "durable_file", "env_text", "file_lock", "state_file", "store"),
-        *("reader", "http_message", "http_worker", "transport"),
+        *("reader", "http_message", "http_trouble", "http_worker", "transport"),
     ],
     "2 brokers": [
         *("brokers", "brokers.upstox_codes", "brokers.upstox_errors", "brokers.upstox_fields"),

@@ -1,7 +1,12 @@
 """The refresh grants that Upstox does not document, to RFC 6749 section 6."""
 
+from datetime import timedelta
+
 import pytest
 from unit.simulator.practice import at, error_of
+
+from broker_tokens.simulator.broker import RefreshGrant
+from broker_tokens.simulator.login import GRACE_PERIOD
 
 
 @pytest.fixture(params=["refreshing", "rotating"])
@@ -114,3 +119,27 @@ def test_revoking_everything(either):
     either.broker.revoke_all(refresh_tokens=True)
 
     assert refused_grant(either.refresh(first["refresh_token"]))
+
+
+def test_a_repeat_is_forgiven_for_a_while(client_of, clock):
+    """A server with a grace period takes the token just spent once more, and only that one."""
+    practice = client_of(refresh=RefreshGrant.GRACE)
+    first = practice.exchange().json()["refresh_token"]
+    lost = practice.refresh(first).json()["refresh_token"]
+    clock.now += GRACE_PERIOD
+    repeated = practice.refresh(first).json()["refresh_token"]
+
+    assert len({first, lost, repeated}) == 3
+    assert practice.refresh(repeated).status == 200
+    assert refused_grant(practice.refresh(lost))
+
+
+def test_a_late_repeat_ends_the_login(client_of, clock):
+    """After the grace period a repeat counts as theft."""
+    practice = client_of(refresh=RefreshGrant.GRACE)
+    first = practice.exchange().json()["refresh_token"]
+    second = practice.refresh(first).json()["refresh_token"]
+    clock.now += GRACE_PERIOD + timedelta(seconds=1)
+
+    assert refused_grant(practice.refresh(first))
+    assert refused_grant(practice.refresh(second))
