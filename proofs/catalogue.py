@@ -1,10 +1,20 @@
 """Every proof: what it promises, how often it is tried, and what it needs of the machine."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from proofs import crash, crowd, env_files, lost_reply
+from support import proxies
+
+from proofs import (
+    crash,
+    crowd,
+    env_files,
+    fuzzed_replies,
+    lost_reply,
+    nginx_faults,
+    real_clock,
+    years,
+)
 from proofs.finding import Finding
 
 
@@ -27,7 +37,9 @@ class Proof:
 def _is_here(name: str) -> bool:
     if name in ("systemd", "npm dotenv"):
         return name in env_files.installed_readers()
-    return shutil.which(name) is not None
+    if name == "libfaketime":
+        return real_clock.library() is not None
+    return proxies.find(name) is not None
 
 
 ALL = (
@@ -96,5 +108,36 @@ ALL = (
         lost_reply.lost_replies,
         full=100,
         few=2,
+    ),
+    Proof(
+        "fuzzed",
+        "Hostile replies: made up and mangled, through mitmproxy",
+        fuzzed_replies.fuzzed_replies,
+        full=3_000,
+        few=50,
+        needs=("mitmdump",),
+    ),
+    Proof(
+        "nginx",
+        "Hostile replies: resets, drips, bad certificates, through nginx",
+        nginx_faults.nginx_faults,
+        full=20,
+        few=1,
+        needs=("nginx", "openssl", "faketime"),
+    ),
+    Proof(
+        "years",
+        "Clocks: ten years of the plan, minute by minute",
+        years.years,
+        full=3_653,
+        few=25,
+    ),
+    Proof(
+        "daemon",
+        "Clocks: the real daemon under libfaketime",
+        real_clock.real_process,
+        full=5,
+        few=1,
+        needs=("libfaketime",),
     ),
 )

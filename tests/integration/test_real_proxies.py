@@ -1,10 +1,6 @@
 """The README's nginx and Caddy set-ups, in front of a real listener."""
 
-import os
 import re
-import shutil
-import socket
-import subprocess
 import threading
 from contextlib import contextmanager
 
@@ -12,6 +8,7 @@ import pytest
 import requests
 from support.doors import LIMIT, ROOT, free_port
 from support.house import running_house
+from support.proxies import program, running, running_nginx
 
 from broker_tokens.announcer import Announcer
 from broker_tokens.listener import listening
@@ -26,67 +23,12 @@ def block(language):
     return re.search(rf"```{language}\n(.*?)```", README, re.DOTALL)[1]
 
 
-def program(name):
-    """Return a proxy's path; without it the test is skipped, but not in CI."""
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
-    if found is None:
-        assert not os.environ.get("CI"), f"CI installs {name}"
-        pytest.skip(f"{name} is not installed")
-    return found
-
-
-def wait_for_port(port, process):
-    """Wait until a proxy listens; each look is an attempt to connect, refused at once."""
-    for _ in range(100_000):
-        assert process.poll() is None, process.stderr.read()
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            continue
-        return
-    raise AssertionError("the proxy does not listen")
-
-
-@contextmanager
-def running(command, port, environ=None):
-    """Run a proxy until left."""
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | (environ or {}),
-    )
-    drain = None
-    try:
-        wait_for_port(port, process)
-        drain = threading.Thread(target=process.stderr.read, daemon=True)
-        drain.start()
-        yield
-    finally:
-        process.terminate()
-        process.wait(LIMIT)
-        if drain is not None:
-            drain.join(LIMIT)
-        process.stderr.close()
-
-
 @contextmanager
 def nginx(folder, port, backend):
     """nginx with the README's locations in its server block, without TLS."""
     locations = block("nginx").replace("127.0.0.1:8765", str(backend))
-    temporary = "".join(
-        f"{kind}_temp_path {folder}/{kind};\n"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    configuration = folder / "nginx.conf"
-    configuration.write_text(
-        f"daemon off; pid {folder}/pid; error_log stderr; events {{}}\n"
-        f"http {{ access_log off; {temporary}\n"
-        f"server {{ listen 127.0.0.1:{port};\n{locations} }} }}\n",
-        encoding="utf-8",
-    )
-    with running([program("nginx"), "-c", str(configuration), "-e", "stderr"], port):
+    server = f"server {{ listen 127.0.0.1:{port};\n{locations} }}"
+    with running_nginx(folder, [port], server):
         yield
 
 

@@ -1,10 +1,12 @@
 """The short selection of `make prove`, and the command itself."""
 
 import os
+import random
 
 import pytest
 
-from proofs import crash, env_files
+from broker_tokens.policy import RenewSilently, Wait
+from proofs import crash, env_files, years
 from proofs.__main__ import main, write_figures
 from proofs.catalogue import ALL
 from proofs.finding import Finding
@@ -46,6 +48,22 @@ def test_a_changed_byte_is_found(monkeypatch):
 
     monkeypatch.setattr(env_files.EnvText, "with_values", mending)
     assert env_files.bytes_are_kept(50).broken
+
+
+def test_an_uncovered_minute_is_found(monkeypatch):
+    """The years fail for a plan that forgets to renew after 03:30."""
+
+    def forgetful(now, situation, rules):
+        due = years_decide(now, situation, rules)
+        is_early = now.hour < 12
+        return Wait(now + years.MINUTE) if is_early and isinstance(due, RenewSilently) else due
+
+    years_decide = years.decide
+    monkeypatch.setattr(years, "decide", forgetful)
+    run = years.Run(years.WORLDS[0], 20, random.Random(1)).run()
+
+    assert run.uncovered[years.UNTOLD] > 0
+    assert run.broken
 
 
 def test_the_command_prints_and_writes_one_table(tmp_path, capsys):
