@@ -1,5 +1,6 @@
 """What follows of events and renewals: log lines, notices, the user's command."""
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -10,13 +11,17 @@ from broker_tokens.announcer import Announcer
 from broker_tokens.clock import Clock, system_clock
 from broker_tokens.errors import TokenError
 from broker_tokens.event_log import log_event
+from broker_tokens.file_metadata import open_to_others
 from broker_tokens.lenient_settings import LenientSettings
 from broker_tokens.look import Look
+from broker_tokens.model import Event, TokenStored
 from broker_tokens.notices.after_renewal import AfterRenewal
 from broker_tokens.notices.courier import Courier
 from broker_tokens.notices.notifier import Notifier
 from broker_tokens.settings import Settings, load_settings
 from broker_tokens.store import TokenStore
+
+log = logging.getLogger(__name__)
 
 # How soon a signal ends the wait for a notice under way.
 _SLICE = timedelta(seconds=0.1)
@@ -50,7 +55,12 @@ class Aftermath:
         notices, command = self._couriers = (Courier(), Courier())
         self._after_renewal = AfterRenewal(store, clock, command, surroundings)
         notifier = Notifier(store, settings, notices, surroundings)
-        self.announcer = Announcer([log_event, notifier])
+
+        def warn_of_readers(event: Event) -> None:
+            if isinstance(event, TokenStored) and (warning := open_to_others(env_path)):
+                log.warning("%s", warning)
+
+        self.announcer = Announcer([log_event, notifier, warn_of_readers])
 
     def look_after(self, look: Look) -> None:
         """Do what a new token calls for; made to be called after each tick."""

@@ -55,3 +55,10 @@ def _copy_extended_attributes(path: str, descriptor: int) -> bool:
         except OSError:
             is_alike = is_alike and name.startswith(("security.", "trusted."))
     return is_alike
+
+
+def open_to_others(env_path: str) -> str | None:
+    """Return a warning if other users of this machine can read the secrets, else None."""
+    if os.name == "nt" or not os.stat(env_path).st_mode & 0o077:
+        return None
+    return f"{env_path} can be read by other users of this machine. Mend it: chmod 600 {env_path}"

@@ -33,6 +33,9 @@ _NOTIFIER_SECRET = re.compile(r"[A-Za-z0-9_-]{22,128}")
 _BETWEEN_ADDRESSES = re.compile(r"[,\s]+(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.+", re.DOTALL)
 
+# Longer values than the right ones are some other line's, perhaps that of a secret.
+_LONGEST_SLIP = 20
+
 T = TypeVar("T")
 
 
@@ -87,11 +90,16 @@ class SettingReader:
         return not self._environ.get(key, "").strip()
 
 
+def _shown(text: str) -> str:
+    """Return a wrong value for a message: a slip is repeated, what may be a secret is not."""
+    return repr(text) if len(text) <= _LONGEST_SLIP else f"a value of {len(text)} characters"
+
+
 def parse_time(text: str) -> time:
     """Return a clock time written HH:MM; raises ValueError."""
     match = _CLOCK_TIME.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is not a time of the form HH:MM, 00:00 to 23:59")
+        raise ValueError(f"{_shown(text)} is not a time of the form HH:MM, 00:00 to 23:59")
     return time(int(match[1]), int(match[2]))
 
 
@@ -103,10 +111,17 @@ def plain(text: str) -> str:
 
 
 def redirect_uri(text: str) -> str:
-    """Return the redirect address, which is any http or https one."""
-    parts = _split(text)
+    """Return the redirect address, which is any http or https one.
+
+    The message does not repeat it: the secret's line is beside it, and people mix them up.
+    """
+    wrong = ValueError("is not an address such as http://localhost:3000/callback")
+    try:
+        parts = _split(text)
+    except ValueError:
+        raise wrong from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
-        raise ValueError(f"{text!r} is not an address such as http://localhost:3000/callback")
+        raise wrong
     return text
 
 
@@ -142,7 +157,7 @@ def ways(text: str) -> tuple[Way, ...]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     wrong = [name for name in names if name not in known]
     if wrong or not names:
-        raise ValueError(f"{', '.join(wrong) or 'empty'!r} is none of {', '.join(known)}")
+        raise ValueError(f"{_shown(', '.join(wrong) or 'empty')} is none of {', '.join(known)}")
     return tuple(dict.fromkeys(Way(name) for name in names))
 
 
@@ -158,7 +173,7 @@ def session(text: str) -> SessionHours:
     """Return the hours of a session written 09:00-15:30."""
     opens, dash, closes = text.partition("-")
     if not dash:
-        raise ValueError(f"{text!r} is not of the form 09:00-15:30")
+        raise ValueError(f"{_shown(text)} is not of the form 09:00-15:30")
     hours = SessionHours(after_cut(opens.strip()), parse_time(closes))
     if hours.closes <= hours.opens:
         raise ValueError(f"{text} ends before it begins")
@@ -169,7 +184,7 @@ def exchange(text: str) -> str:
     """Return the name of an exchange, whose holidays count."""
     name = text.strip().upper()
     if not _EXCHANGE.fullmatch(name):
-        raise ValueError(f"{text!r} is no exchange such as NSE or MCX")
+        raise ValueError(f"{_shown(text)} is no exchange such as NSE or MCX")
     return name
 
 

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 
 from broker_tokens.app import build_service
 from broker_tokens.background import listening_service
-from broker_tokens.cli.output import answer, guarded, open_to_others, say
+from broker_tokens.cli.output import answer, guarded, say
 from broker_tokens.clock import format_duration, format_ist
 from broker_tokens.errors import EXIT_OK, EXIT_USAGE, LoginRequired, TemporaryFailure, TokenError
+from broker_tokens.file_metadata import open_to_others
 from broker_tokens.forecast import renewal_sentence
 from broker_tokens.look import Look
 from broker_tokens.renewals.browser_login import LOGIN_LIMIT, RedirectCatcher, can_catch

@@ -13,6 +13,7 @@ from broker_tokens.cli import init, status
 from broker_tokens.cli.output import answer, guarded, say
 from broker_tokens.clock import format_ist
 from broker_tokens.errors import EXIT_OK, EXIT_TEMPORARY, ConfigurationError, TokenError
+from broker_tokens.file_metadata import open_to_others
 from broker_tokens.notices import channels
 from broker_tokens.notices.words import Kind, Notice
 from broker_tokens.renewals.phone_approval import NOTIFIER_PATH, public_base
@@ -123,6 +124,8 @@ def _service(options: argparse.Namespace) -> TokenService:
 def _status(options: argparse.Namespace) -> int:
     look = _service(options).look()
     answer(status.as_json(look) if options.json else status.as_text(look))
+    if (warning := open_to_others(locate(options.env_file))) is not None:
+        say(warning)
     return status.exit_code(look)
 
 

@@ -1,7 +1,6 @@
 """What a command prints, and the one place where an error becomes text and exit code."""
 
 import logging
-import os
 import sys
 from collections.abc import Callable
 from typing import TextIO
@@ -34,6 +33,7 @@ def guarded(command: Callable[[], int]) -> int:
     for stream in (sys.stdout, sys.stderr):
         # A Windows console may know less than UTF-8; a wrong character must not end a login.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+    _leave_no_core()
     try:
         return command()
     except TokenError as error:
@@ -56,19 +56,21 @@ def guarded(command: Callable[[], int]) -> int:
         return EXIT_DEFECT
 
 
+def _leave_no_core() -> None:
+    """Have a crash leave no image of the memory, which holds the secrets (core(5))."""
+    if sys.platform != "win32":
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+
+
 def error_text(error: TokenError) -> str:
     """Return an error as it is shown: the cause, then what to do, then where to log in."""
     lines = [error.cause, error.advice]
     if isinstance(error, LoginRequired) and error.login_url:
         lines.append(f"Login address: {error.login_url}")
     return "\n".join(line for line in lines if line)
-
-
-def open_to_others(env_path: str) -> str | None:
-    """Return a warning if other users of this machine can read the secrets, else None."""
-    if os.name == "nt" or not os.stat(env_path).st_mode & 0o077:
-        return None
-    return f"{env_path} can be read by other users of this machine. Mend it: chmod 600 {env_path}"
 
 
 def _place(error: Exception) -> str:

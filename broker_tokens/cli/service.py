@@ -14,7 +14,7 @@ from broker_tokens.aftermath import Aftermath
 from broker_tokens.announcer import Announcer
 from broker_tokens.app import build_service
 from broker_tokens.background import listening_service, note_service, only_service
-from broker_tokens.cli.output import error_text, guarded, open_to_others, say
+from broker_tokens.cli.output import error_text, guarded, say
 from broker_tokens.clock import format_ist, system_clock
 from broker_tokens.errors import (
     EXIT_CONFIGURATION,
@@ -24,6 +24,7 @@ from broker_tokens.errors import (
     LoginRequired,
     TokenError,
 )
+from broker_tokens.file_metadata import open_to_others
 from broker_tokens.forecast import next_step
 from broker_tokens.inbox import is_any_waiting
 from broker_tokens.look import Look

@@ -227,17 +227,19 @@ class Doors:
         environ: dict[str, str] | None = None,
         folder: Path | None = None,
         powerless: bool = False,
+        before: tuple[str, ...] = (),
         stdin: int = subprocess.PIPE,
         stderr: int = subprocess.PIPE,
         may_raise: bool = False,
     ) -> Iterator[Running]:
         """Start a program in the `.env`'s folder.
 
-        `powerless` takes root's way around file modes; `may_raise` is for a user's own code, which
+        `powerless` takes root's way around file modes; `before` is a command that runs it, such as
+        strace; `may_raise` is for a user's own code, which
         shows a traceback when an exception of ours is not caught.
         """
         process = subprocess.Popen(
-            [*(_without_powers() if powerless else ()), sys.executable, *command],
+            [*before, *(_without_powers() if powerless else ()), sys.executable, *command],
             cwd=folder or self.folder,
             env=os.environ | {"PYTHONPATH": str(ROOT)} | (environ or {}),
             stdin=stdin,
