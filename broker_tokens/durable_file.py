@@ -205,6 +205,11 @@ def backup_path(path: str) -> str:
     return path + ".broker-tokens-backup"
 
 
+def has_leftovers(path: str) -> bool:
+    """Whether a writer of `path` is at work, or was killed."""
+    return any(os.path.lexists(left) for left in (temporary_path(path), backup_path(path)))
+
+
 def recover(path: str) -> None:
     """Finish or undo what a killed writer left; the caller holds the lock.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from broker_tokens.clock import IST
-from broker_tokens.durable_file import Replacement, read_bytes, read_whole, recover
+from broker_tokens.durable_file import Replacement, has_leftovers, read_bytes, read_whole, recover
 from broker_tokens.env_text import EnvText
 from broker_tokens.errors import StoreError
 from broker_tokens.expiry import expiry_claim
@@ -95,6 +95,15 @@ class TokenStore:
     def service_lock(self, timeout: timedelta = timedelta(0)) -> FileLock:
         """Return the lock that a running service holds for all its life."""
         return FileLock(self.path + ".service.lock", owned_like=self.path, timeout=timeout)
+
+    def clear_leftovers(self) -> None:
+        """Remove what a killed writer left, as it may hold secrets; made to be called at a start.
+
+        Raises StoreError or TemporaryFailure.
+        """
+        if has_leftovers(self.path) or has_leftovers(self.state_path):
+            with self.writing():
+                pass  # whoever holds the lock begins with that
 
     @contextmanager
     def writing(self) -> Iterator["Writer"]:

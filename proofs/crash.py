@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from broker_tokens.store import TokenStore
 from proofs.crash_writer import content, save, version_in
 from proofs.finding import Finding
 
@@ -152,7 +153,10 @@ def _check(finding: Finding, path: str, point: str) -> int:
 
 
 def _next_start(finding: Finding, path: str, found: int, point: str) -> None:
-    """Save once more: it must succeed and leave no temporary file behind."""
+    """Start anew and save: both must leave no temporary file behind."""
+    TokenStore(path).clear_leftovers()
+    if _check(finding, path, point) != found or _leftovers(path):
+        finding.broken.append(f"{point}: the next start left {_leftovers(path)}")
     save(path, found + 1)
     if _check(finding, path, point) != found + 1 or _leftovers(path):
         finding.broken.append(f"{point}: the next save left {_leftovers(path)}")

@@ -33,6 +33,7 @@ from broker_tokens.place import Place, parse_place
 from broker_tokens.service import Outcome, TokenService
 from broker_tokens.setting_values import parse_time
 from broker_tokens.settings import locate
+from broker_tokens.store import TokenStore
 from broker_tokens.waker import Stopping, Waker
 
 log = logging.getLogger(__name__)
@@ -131,6 +132,8 @@ def _serve(options: argparse.Namespace, env_path: str) -> int:
             is_listening=is_listening,
         )
         with _signals_to(waker):
+            with suppress(TokenError):  # what is wrong with the files is said by the first look
+                TokenStore(env_path, pause=waker.pause).clear_leftovers()
             if is_once:
                 code = _once(service, aftermath, force=options.force)
                 aftermath.finish(_ONCE_LIMIT, lambda: waker.stopping)

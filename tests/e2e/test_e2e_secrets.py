@@ -80,7 +80,7 @@ class Sweep:
         place = re.match(r"(\d+)<(.*?)>(?:\(deleted\))?,", rest)
         number, where = place.groups() if place else ("", "")
         env_file = str(self.doors.env_file)
-        if where in (env_file, f"{env_file}.broker-tokens-new", f"{env_file}.broker-tokens-old"):
+        if where in (env_file, f"{env_file}.broker-tokens-new"):
             return True
         if f"127.0.0.1:{urlsplit(self.doors.url).port}]" in where:
             return True
@@ -207,6 +207,22 @@ def test_the_daemon_and_its_children(sweep):
     assert child.endswith(b"core 0")
     for secret in {*sweep.doors.broker.secrets, HOOK_PASSWORD, NOTIFIER_SECRET}:
         assert secret.encode() not in command_line + child
+
+
+@pytest.mark.parametrize("name", [".env", ".env.state.json"])
+def test_a_start_removes_what_a_crash_left(doors, name):
+    """Though nothing is due and nothing is written: half a token may be in it."""
+    doors.log_in()
+    assert doors.run(*ONCE).code == 0
+    left = doors.folder / f"{name}.broker-tokens-new"
+    left.write_text("access_token=ha", encoding="utf-8")
+    before = doors.env_file.read_bytes()
+    with doors.start(*SERVICE) as running:
+        running.wait_for("Next:")
+        running.stop()
+
+    assert not left.exists()
+    assert doors.env_file.read_bytes() == before
 
 
 def test_a_readable_env_file_is_reported(rotating):
