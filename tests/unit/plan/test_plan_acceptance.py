@@ -70,7 +70,7 @@ def test_a_token_that_is_outlived_by_the_stored_one_is_not_written(way):
     """One from outside is refused; with a reply of the broker, its refresh token is kept."""
     state = replace(ASKED, written={OLD.fingerprint: CUT})
     look = look_at(NOW, OLD, CUT, state=state)
-    reply = TokenReply(NEW, ist("2026-11-20 20:00"), refresh_token=Secret("rotated"))
+    reply = TokenReply(NEW, ist("2026-11-20 12:00"), refresh_token=Secret("rotated"))
 
     if way in OUTSIDE:
         with pytest.raises(TokenRejected, match="lives longer"):
@@ -80,6 +80,7 @@ def test_a_token_that_is_outlived_by_the_stored_one_is_not_written(way):
         assert updates == {"UPSTOX_REFRESH_TOKEN": "rotated"}
         assert after.approval == ASKED.approval
         assert NEW.fingerprint not in after.written
+        assert after.told is None, "the stored token covers the session"
 
 
 def test_a_phone_token_replaces_one_that_lives_as_long_or_one_of_a_year():

@@ -17,6 +17,7 @@ class ScriptedBroker:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.shown: list[str] = []  # the tokens it was to judge
         self.refresh_with: Callable[[], TokenReply] = lambda: _fail()
         self.life: Callable[[], None] = lambda: None
         self.approve_with: Callable[[], object] = lambda: _fail()
@@ -35,6 +36,7 @@ class ScriptedBroker:
 
     def check_life(self, token: Secret) -> None:
         self.asked.append("life")
+        self.shown.append(token.reveal())
         self.life()
 
     def last_price(self, token: Secret) -> float:
@@ -49,6 +51,7 @@ class ScriptedBroker:
         return self.approve_with()
 
     def user_id(self, token: Secret) -> str:
+        self.shown.append(token.reveal())
         return self.owner
 
     def service(self, house: House, **options) -> TokenService:

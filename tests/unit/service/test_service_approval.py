@@ -17,7 +17,7 @@ from unit.service.approvals import (
 
 from broker_tokens.brokers import ApprovalNotOffered, ApprovalReply, OutcomeUnknown
 from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenRejected
-from broker_tokens.model import AppRefused, ApprovalAsked, PersonNeeded, Stage
+from broker_tokens.model import AppRefused, Approval, ApprovalAsked, Failure, PersonNeeded, Stage
 
 
 def test_the_phone_is_asked_once_a_day_over_any_number_of_restarts(listening, broker):
@@ -107,6 +107,52 @@ def test_a_passing_failure_is_tried_again_and_the_person_told_meanwhile(listenin
     assert told[0].at <= ist("2026-11-20 08:03")
     assert asked(broker) == failed + 1
     assert len(of_kind(listening, ApprovalAsked)) == 1
+
+
+@pytest.mark.parametrize(
+    ("now", "asks_to_wait", "next_try"),
+    [
+        ("08:00", None, "08:00:05"),
+        ("08:00", timedelta(minutes=2), "08:02:00"),
+        ("08:00", timedelta(hours=9), "09:00:00"),
+        ("08:00", timedelta(seconds=1), "08:00:05"),
+    ],
+)
+def test_the_next_try_is_when_the_broker_says(listening, broker, now, asks_to_wait, next_try):
+    """Not before our own backoff, and no later than in an hour."""
+    listening.clock.now = ist(f"2026-11-20 {now}")
+    broker.approve_with = fails(TemporaryFailure("429.", "Later.", retry_after=asks_to_wait))
+    broker.service(listening, is_listening=True).tick()
+    state = broker.service(listening).look().state
+
+    assert state.approval == Approval(
+        listening.clock.now, retry_at=ist(f"2026-11-20 {next_try}"), tries=1
+    )
+    assert state.last_failure == Failure(listening.clock.now, "429. Later.")
+
+
+def test_tries_near_the_opening_are_a_minute_apart(listening, broker):
+    """The tenth one too."""
+    broker.approve_with = fails(TemporaryFailure("503.", "Later."))
+    service = broker.service(listening, is_listening=True)
+    while listening.clock.now < ist("2026-11-20 09:10"):
+        service.tick()
+        listening.clock.advance(seconds=5)
+    before = asked(broker)
+    while listening.clock.now < ist("2026-11-20 09:20"):
+        service.tick()
+        listening.clock.advance(seconds=5)
+
+    assert 9 <= asked(broker) - before <= 11
+
+
+def test_what_was_asked_is_noted_with_its_end(listening, broker):
+    """The broker's word on until when the request is open."""
+    broker.approve_with = lambda: ApprovalReply(ist("2026-11-20 18:00"), ADDRESS)
+    broker.service(listening, is_listening=True).tick()
+
+    noted = broker.service(listening).look().state.approval
+    assert noted == Approval(ist("2026-11-20 08:00"), ist("2026-11-20 18:00"))
 
 
 def test_a_refused_app_is_told_once_and_the_link_is_sent_instead(listening, broker):

@@ -1,14 +1,18 @@
 """A code is spent once, and what it may still have brought is never lost."""
 
+from datetime import timedelta
+
 import pytest
 from support.house import ist
+from unit.service.approvals import KEY
 from unit.service.scripted import ScriptedBroker
 
 from broker_tokens.brokers import UselessReply
 from broker_tokens.env_text import EnvText
 from broker_tokens.errors import ConfigurationError, StoreError, TemporaryFailure, TokenRejected
 from broker_tokens.model import TokenReply
-from broker_tokens.renewals.code_exchange import read_code
+from broker_tokens.renewals.code_exchange import read_code, state_of
+from broker_tokens.renewals.login_link import new_state
 from broker_tokens.secrets import Secret
 
 CODE = Secret("mk404x")
@@ -40,8 +44,9 @@ def test_a_code_that_never_left_may_be_used_again(house, broker):
     """The network was down before the connection was made: no new login is needed."""
     service = broker.service(house)
     broker.refresh_with = brings(TemporaryFailure("No network.", "Wait.", request_sent=False))
-    with pytest.raises(TemporaryFailure, match="was not sent"):
+    with pytest.raises(TemporaryFailure, match=r"No network\. .*was not sent") as caught:
         service.exchange_code(CODE)
+    assert caught.value.request_sent is False
     broker.refresh_with = brings(TokenReply(Secret("token"), ist("2026-11-21 03:30")))
     service.exchange_code(CODE)
 
@@ -51,11 +56,26 @@ def test_a_code_that_never_left_may_be_used_again(house, broker):
 def test_a_code_whose_reply_was_lost_counts_as_used(house, broker):
     """The broker may have acted on it, so it is not sent again, and the person is told."""
     service = broker.service(house)
-    broker.refresh_with = brings(TemporaryFailure("No answer.", "Wait."))
-    with pytest.raises(TemporaryFailure, match="counts as used"):
+    later = timedelta(minutes=3)
+    broker.refresh_with = brings(TemporaryFailure("No answer.", "Wait.", retry_after=later))
+    with pytest.raises(TemporaryFailure, match=r"No answer\. .*counts as used") as caught:
         service.exchange_code(CODE)
+    assert caught.value.retry_after == later
     with pytest.raises(TokenRejected, match="sent before"):
         service.exchange_code(CODE)
+
+    assert broker.asked == ["code mk404x"]
+
+
+def test_a_link_is_used_up_with_its_code(house, broker):
+    """Another code by the same link is not sent."""
+    house.set(UPSTOX_NOTIFIER_SECRET=KEY)
+    service = broker.service(house)
+    link = Secret(new_state(Secret(KEY), ist("2026-11-21 03:30")))
+    broker.refresh_with = brings(TokenReply(Secret("token"), ist("2026-11-21 03:30")))
+    service.exchange_code(CODE, link)
+    with pytest.raises(TokenRejected, match="used before"):
+        service.exchange_code(Secret("other1"), link)
 
     assert broker.asked == ["code mk404x"]
 
@@ -169,6 +189,7 @@ PASTED = {
     "the address with an empty state": f"{REDIRECT}?code=mk404x&state=",
     "more parameters than documented": f"{REDIRECT}?iss=x&state=ours&code=mk404x&y=",
     "the query alone": "code=mk404x&state=ours",
+    "an address that a program cut short": "/callback?code=mk404x&state=ours",
 }
 
 
@@ -178,7 +199,23 @@ def test_what_people_paste_is_understood(text):
     assert read_code(text, "ours") == CODE
 
 
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        (f"{REDIRECT}?code=mk404x&state=ours", "ours"),
+        (f"{REDIRECT}?state=ours&state=two", "ours"),
+        ("?error=access_denied&state=ours", "ours"),
+        (f"{REDIRECT}?code=mk404x", None),
+        ("mk404x", None),
+    ],
+)
+def test_the_state_in_what_people_paste(text, state):
+    """That of a login link tells whose answer it is."""
+    assert state_of(text) == state
+
+
 WRONG = {
+    "denied, as a query alone": ("error=access_denied", "access_denied"),
     "another login's": (f"{REDIRECT}?code=mk404x&state=theirs", "another login"),
     "denied": (f"{REDIRECT}?error=access_denied&state=ours", "access_denied"),
     "denied, with a text of somebody's": (f"{REDIRECT}?error=<b>x</b>&state=ours", "an error"),

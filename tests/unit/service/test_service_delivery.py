@@ -157,5 +157,8 @@ def test_a_second_request_that_fails_leaves_the_first_one_open(house, broker, er
     day(house, broker, until="2026-11-20 08:20")
 
     assert asked(broker) == 2
+    standing = broker.service(house).look().state.approval
+    assert standing is not None
+    assert standing.expires_at == CUT
     broker.service(house).accept_delivered(delivery())
     assert "access_token" in values(house)

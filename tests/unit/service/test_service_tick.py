@@ -247,7 +247,33 @@ def test_an_opaque_token_is_probed_before_it_is_trusted(house):
         broker.service(house).tick()
 
     assert broker.asked == ["life"]
+    assert broker.shown == [DEAD_OPAQUE]
     assert values(house)["UPSTOX_TOKEN_EXPIRES_AT"] == "2026-11-21T03:30:00+05:30"
+    (told,) = of_kind(house, TokenStored)
+    assert (told.way, told.expires_at) == (Way.FOUND, ist("2026-11-21 03:30"))
+
+
+def test_an_opaque_token_that_cannot_be_probed_is_asked_about_again_later(house):
+    """The failure is noted with the next try, and no program asks before that."""
+    broker = ScriptedBroker()
+
+    def fail():
+        raise TemporaryFailure("Upstox has trouble.", "Wait.")
+
+    broker.life = fail
+    house.set(access_token=DEAD_OPAQUE)
+    for _ in range(3):
+        broker.service(house).tick()
+    state = broker.service(house).look().state
+    house.clock.advance(seconds=5)
+    broker.life = lambda: None
+    broker.service(house).tick()
+
+    assert broker.asked == ["life", "life"]
+    assert (state.failures, state.retry_at) == (1, ist("2026-11-20 08:00:05"))
+    assert state.last_failure is not None
+    assert "trouble" in state.last_failure.what
+    assert broker.service(house).current_token().reveal() == DEAD_OPAQUE
 
 
 def test_an_opaque_token_that_the_broker_refuses_is_dead_for_all_readers(house):
@@ -399,7 +425,7 @@ def test_an_outage_over_the_opening_costs_a_minute_at_most(house):
         raise TemporaryFailure("Upstox has trouble.", "Wait.")
 
     broker.refresh_with = fail
-    while house.clock.now < ist("2026-11-20 09:12:30"):
+    while house.clock.now < ist("2026-11-20 09:17:30"):
         broker.service(house).tick()
         house.clock.advance(seconds=30)
     broker.refresh_with = lambda: reply(house)
@@ -407,7 +433,7 @@ def test_an_outage_over_the_opening_costs_a_minute_at_most(house):
         broker.service(house).tick()
         house.clock.advance(seconds=1)
 
-    assert house.clock.now <= ist("2026-11-20 09:13:31")
+    assert house.clock.now <= ist("2026-11-20 09:18:31")
     assert len(broker.asked) < 50
 
 
