@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from broker_tokens.store import TokenStore
-from proofs.crash_writer import content, save, version_in
+from proofs.crash_writer import OUTCOMES, content, save, version_in
 from proofs.finding import Finding
 
 # What a write needs of the file system; memory and threads are the interpreter's own affair.
@@ -104,7 +104,7 @@ def failure_of_every_call(limit: int) -> Finding:
                 if said == "saved" and found != 1:
                     finding.broken.append(f"{point}: said saved and was not")
                 if said not in ("saved", "StoreError", "TemporaryFailure"):
-                    finding.broken.append(f"{point}: {said or 'a traceback'}")
+                    finding.broken.append(f"{point}: {said}")
                 _next_start(finding, path, found, point)
                 outcomes[said] += 1
     finding.tried = f"{outcomes.total():,} failures"
@@ -124,12 +124,10 @@ def _run_writer(path: str, options: list[str]) -> str:
     """Run one save under strace, which comes in once all is imported; return what it said."""
     writer = subprocess.Popen(
         [sys.executable, "-m", "proofs.crash_writer", path],
-        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    assert writer.stdin is not None
     assert writer.stdout is not None
     writer.stdout.readline()
     tracer = subprocess.Popen(
@@ -138,9 +136,10 @@ def _run_writer(path: str, options: list[str]) -> str:
     assert tracer.stderr is not None
     attached = tracer.stderr.readline()
     assert "attached" in attached, attached
-    said, _ = writer.communicate("go\n")
+    writer.send_signal(signal.SIGUSR1)
+    writer.communicate()
     tracer.communicate()
-    return said.strip()
+    return OUTCOMES[writer.returncode] if writer.returncode in range(len(OUTCOMES)) else "killed"
 
 
 def _check(finding: Finding, path: str, point: str) -> int:

@@ -1,14 +1,20 @@
 """One save of numbered tokens, in a process that a proof kills or whose system calls it fails.
 
-Run as `python -m proofs.crash_writer ENV_FILE`: says "ready", waits for a line, saves the version
-after the stored one, says "saved" or the error, and ends.
+Run as `python -m proofs.crash_writer ENV_FILE`: says "ready", waits for SIGUSR1, saves the version
+after the stored one, and ends with an exit code of `OUTCOMES`. What it waits for and says then is
+no system call of files, so that those are the save's alone.
 """
 
+import os
+import signal
 import sys
 
 from broker_tokens.errors import TokenError
 from broker_tokens.model import State
 from broker_tokens.store import ACCESS_TOKEN, EXPIRES_AT, TokenStore
+
+# By exit code; 1 is Python's own, after a traceback.
+OUTCOMES = ("saved", "a traceback", "StoreError", "TemporaryFailure")
 
 _TEXT = "# c\nA=1\n{}={}\n{}={}\nB='two'\n"
 
@@ -40,22 +46,22 @@ def save(path: str, number: int) -> None:
         writer.save_tokens(values(number), State())
 
 
-def main(path: str) -> None:
-    """Save the next version when told so."""
+def main(path: str) -> int:
+    """Save the next version when told so; return how it went."""
     import dateutil.parser  # noqa: F401 -- no import is left for the moment of the write
     import dotenv.parser  # noqa: F401
 
     number = version_in(path) + 1
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    sys.stdin.readline()
+    signal.sigwait({signal.SIGUSR1})
     try:
         save(path, number)
     except TokenError as error:
-        sys.stdout.write(f"{type(error).__name__}\n")
-    else:
-        sys.stdout.write("saved\n")
+        return OUTCOMES.index(type(error).__name__)
+    return OUTCOMES.index("saved")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    os._exit(main(sys.argv[1]))

@@ -83,6 +83,16 @@ def test_a_token_that_is_outlived_by_the_stored_one_is_not_written(way):
         assert after.told is None, "the stored token covers the session"
 
 
+def test_the_end_of_the_new_token_says_whether_the_day_is_covered():
+    """Not that of the dead one it replaces; to the last minute of the session is enough."""
+    dead = ist("2026-11-20 03:30")
+    state = replace(ASKED, written={OLD.fingerprint: dead})
+    for end in (CUT, ist("2026-11-20 15:30")):
+        look = look_at(NOW, OLD, dead, state=state)
+        _, after = updates_for(look, TokenReply(NEW, end), Way.REFRESH_GRANT)
+        assert after.told is None
+
+
 def test_a_phone_token_replaces_one_that_lives_as_long_or_one_of_a_year():
     """Both of a day end at 03:30; a read-only token of a year is no trading token."""
     year = ist("2027-11-19 03:30")
