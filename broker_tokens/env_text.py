@@ -86,7 +86,7 @@ class EnvText:
 
     def _check_values(self, updates: Mapping[str, str]) -> None:
         for key, value in updates.items():
-            if not _SAFE_VALUE.fullmatch(value):
+            if not is_safe_value(value):
                 raise StoreError(
                     f"The new value of {key} has characters that readers of {self._name} disagree"
                     " on, so it was not written.",
@@ -123,6 +123,11 @@ class EnvText:
             " was written.",
             "Close the quotation mark in that line.",
         )
+
+
+def is_safe_value(value: str) -> bool:
+    """Whether all readers of a `.env` agree on this value as it stands, without quotes."""
+    return _SAFE_VALUE.fullmatch(value) is not None
 
 
 def _parse(text: str) -> "list[Binding]":

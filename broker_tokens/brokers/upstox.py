@@ -255,7 +255,7 @@ class Upstox:
         access_token = token_in(body.get("access_token"))
         if access_token is None:
             raise UselessReply(
-                "Upstox's reply holds no access token.",
+                "Upstox's reply holds no access token that can be kept.",
                 "Log in again: python init_tokens.py",
                 refresh_token=refresh_token,
             )

@@ -5,6 +5,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
+from broker_tokens.env_text import is_safe_value
 from broker_tokens.secrets import Secret
 
 # A token is a header's value; web servers refuse headers beyond 8 KB.
@@ -27,11 +28,10 @@ _LATEST_EPOCH = 32_503_680_000_000
 
 
 def token_in(value: object) -> Secret | None:
-    """Return a token that a header can carry."""
-    if not isinstance(value, str) or len(value) > _LONGEST_TOKEN:
+    """Return a token that a header can carry and `.env` can hold."""
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_TOKEN:
         return None
-    token = Secret(value)
-    return token if token.is_well_formed else None
+    return Secret(value) if is_safe_value(value) else None
 
 
 def refresh_token_in_fragment(body: bytes) -> Secret | None:

@@ -229,6 +229,17 @@ def test_broker_useless_reply_hands_over_its_refresh_token(answer, body):
         assert "rotated" not in repr(vars(caught.value))
 
 
+@pytest.mark.parametrize("odd", ["a b", "a'b", 'a"b', "a$b", "a#b", "a\\b", "a\nb", "ä", ""])
+def test_broker_a_token_that_no_file_can_hold_is_none(answer, odd):
+    """Kept in mind as unsaved it would be written in vain until 03:30, and no other asked for."""
+    with pytest.raises(UselessReply, match="can be kept") as caught:
+        answer({"access_token": odd, "refresh_token": "rotated"}).refresh(Secret("spent"))
+
+    assert caught.value.refresh_token == Secret("rotated")
+    reply = answer({"access_token": "new", "refresh_token": odd}).refresh(Secret("spent"))
+    assert reply.refresh_token is None
+
+
 HUGE = "9" * 400
 
 
