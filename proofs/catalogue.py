@@ -113,7 +113,7 @@ ALL = (
         "fuzzed",
         "Hostile replies: made up and mangled, through mitmproxy",
         fuzzed_replies.fuzzed_replies,
-        full=2_000,
+        full=1_500,
         few=50,
         needs=("mitmdump",),
     ),

@@ -59,7 +59,7 @@ _JSON = st.recursive(
     | st.integers()
     | st.floats()
     | st.text(max_size=30)
-    | st.sampled_from(["SECRET", "eyJ.eyJ.x", "UDAPI100057", "invalid_grant", "9" * 400]),
+    | st.sampled_from(["planted-echo", "eyJ.eyJ.x", "UDAPI100057", "invalid_grant", "9" * 400]),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_FIELD, inner, max_size=6),
     max_leaves=12,
 )
@@ -73,7 +73,7 @@ _VALUE = _BYTES | st.sampled_from(
     [
         *("application/json; charset=utf-7", "text/html", "gzip", "br", "deflate", "gzip, gzip"),
         *("0", "-1", "99999999999999999999", "1e9", "nan", "Thu, 32 Nov 2026 99:99:99 GMT"),
-        *("http://127.0.0.1:9/", "//", "close", "SECRET"),
+        *("http://127.0.0.1:9/", "//", "close", "planted-echo"),
     ]
 )
 _ANSWER = st.fixed_dictionaries(

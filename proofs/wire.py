@@ -33,7 +33,7 @@ _SLACK = 5
 # Replies are cut off at 1 MiB; a decoder's buffers and Python's own reserves come on top.
 _MOST_MEMORY_MIB = 64
 
-_SECRETS = ("sim-secret", "SECRET")
+_SECRETS = ("sim-secret", "planted-echo")
 
 
 @dataclass
