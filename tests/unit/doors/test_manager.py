@@ -260,6 +260,7 @@ def test_the_scheduler_thread_keeps_the_token_and_there_is_only_one(tmp_path):
         house.clock.now = system_clock()
         house.log_in()
         house.set(access_token="")
+        house.env_file.chmod(0o600)  # or it is said that others can read it
         ran = subprocess.run(
             [sys.executable, "-c", SCHEDULER],
             cwd=tmp_path,
