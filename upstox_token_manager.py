@@ -4,8 +4,10 @@ Importing this costs a strategy next to nothing: no network, no `requests`, no c
 `os.environ`, no logging set-up. What a renewal needs is imported when one is needed.
 """
 
+import time
 from datetime import UTC, datetime, timedelta
 
+from broker_tokens.env_path import locate
 from broker_tokens.errors import (
     ConfigurationError,
     LoginRequired,
@@ -14,6 +16,7 @@ from broker_tokens.errors import (
     TokenError,
     TokenRejected,
 )
+from broker_tokens.reader import TokenReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from broker_tokens.clock import Clock
     from broker_tokens.model import StoredTokens
+    from broker_tokens.reader import Known
     from broker_tokens.service import TokenService
     from broker_tokens.settings import Settings
 
@@ -40,10 +44,6 @@ __all__ = [
 _NO_MARGIN = timedelta(0)
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 class UpstoxTokenManager:
     """Reads, makes and renews the tokens of one `.env`; each process may have its own."""
 
@@ -52,21 +52,19 @@ class UpstoxTokenManager:
         env_file_path: "str | Path | None" = None,
         *,
         environ: "Mapping[str, str] | None" = None,
-        clock: "Clock" = _now,
+        clock: "Clock | None" = None,
     ) -> None:
         """Use `env_file_path`, else UPSTOX_ENV_FILE, else the nearest `.env`.
 
         `environ` (default: the process's) outranks the file for settings, never for tokens; `clock`
-        returns the present as an aware datetime. Raises ConfigurationError if there is no `.env`.
+        (default: the machine's) returns the present as an aware datetime. Raises ConfigurationError
+        if there is no `.env`.
         """
-        from broker_tokens.reader import TokenReader
-        from broker_tokens.settings import locate
-        from broker_tokens.store import TokenStore
-
         self._environ = environ
-        self._clock = clock
+        self._clock: Clock = clock or (lambda: datetime.now(UTC))
         self._path = locate(None if env_file_path is None else str(env_file_path), environ)
-        self._reader = TokenReader(TokenStore(self._path))
+        now = time.time if clock is None else lambda: clock().timestamp()
+        self._live_token = TokenReader(self._path, self._load, now=now).live_token
         self._service_made: TokenService | None = None
 
     def __repr__(self) -> str:
@@ -137,10 +135,8 @@ class UpstoxTokenManager:
         person can, TemporaryFailure when time can, ConfigurationError or StoreError when `.env` is
         wrong or unreadable.
         """
-        stored = self._stored
-        if stored.access_token is not None and stored.is_live(self._clock(), min_valid):
-            return stored.access_token.reveal()
-        return self._service.current_token(min_valid).reveal()
+        margin = 0.0 if min_valid is _NO_MARGIN else min_valid.total_seconds()
+        return self._live_token(margin) or self._service.current_token(min_valid).reveal()
 
     def report_rejected(self, token: str) -> None:
         """Report that the broker refused `token` with 401 and UDAPI100050; ask for another after.
@@ -176,7 +172,15 @@ class UpstoxTokenManager:
 
     @property
     def _stored(self) -> "StoredTokens":
-        return self._reader.read()
+        from broker_tokens.store import TokenStore
+
+        return TokenStore(self._path).load().tokens
+
+    def _load(self) -> "Known":
+        stored = self._stored
+        if stored.access_token is None or stored.expires_at is None:
+            return "", 0.0
+        return stored.access_token.reveal(), stored.expires_at.timestamp()
 
     @property
     def _settings(self) -> "Settings":
@@ -188,7 +192,7 @@ class UpstoxTokenManager:
         return tokens.access_token.reveal()
 
 
-_shared: dict[str | None, UpstoxTokenManager] = {}
+_shared: "dict[str | Path | None, UpstoxTokenManager]" = {}
 
 
 def get_current_token(
@@ -198,10 +202,9 @@ def get_current_token(
 
     Arguments and errors are those of `UpstoxTokenManager` and its `get_current_token`.
     """
-    key = None if env_file_path is None else str(env_file_path)
-    manager = _shared.get(key)
+    manager = _shared.get(env_file_path)
     if manager is None:
-        manager = _shared.setdefault(key, UpstoxTokenManager(key))
+        manager = _shared.setdefault(env_file_path, UpstoxTokenManager(env_file_path))
     return manager.get_current_token(min_valid)
 
 

@@ -14,6 +14,7 @@ from typing import Self
 
 from broker_tokens.errors import StoreError
 from broker_tokens.file_metadata import copy_metadata, give_to_owner_of, make_private
+from broker_tokens.file_names import backup_path, temporary_path
 
 # A new token reply adds at most this much: five values of a few hundred characters.
 _RESERVE = 16_384
@@ -193,16 +194,6 @@ class Replacement:
             raise
         _overwrite(self._path, content)
         _remove(backup)
-
-
-def temporary_path(path: str) -> str:
-    """Return the name of the temporary file that becomes the next version of `path`."""
-    return path + ".broker-tokens-new"
-
-
-def backup_path(path: str) -> str:
-    """Return the name of the complete copy that is kept while `path` is rewritten in place."""
-    return path + ".broker-tokens-backup"
 
 
 def has_leftovers(path: str) -> bool:

@@ -25,10 +25,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One HTTP reply, whatever its status. Header names are in lower case."""
+    """One HTTP reply, whatever its status. Header names are in lower case.
+
+    Neither headers nor body are shown: a reply may echo what it was sent.
+    """
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
 

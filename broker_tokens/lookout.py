@@ -8,10 +8,12 @@ from typing import Any
 
 from broker_tokens.clock import ist_date
 from broker_tokens.errors import TokenError, TokenRejected
+from broker_tokens.expiry import expiry_claim
 from broker_tokens.intake import TokenIntake
 from broker_tokens.model import TokenDied
 from broker_tokens.renewals import setbacks
 from broker_tokens.secrets import Secret
+from broker_tokens.store import ACCESS_TOKEN, EXPIRES_AT, format_expiry
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ class TokenLookout(TokenIntake):
                 again = self._look(writer)
                 is_stored = again.tokens.access_token == token  # else it was replaced meanwhile
                 if is_stored:
-                    setbacks.record_death(writer, again, error, self._jitter, token)
+                    setbacks.record_death(writer, again, error, token)
             if is_stored:
                 self._announcer.tell(TokenDied(look.now, token.fingerprint))
             raise
@@ -51,11 +53,23 @@ class TokenLookout(TokenIntake):
         next tick, or the next strategy that asks, looks for another.
         """
         look = self.look()
+        if look.state.has_refused(token.fingerprint):
+            self._mark_dead_again(token)
+            return
         probed_at = look.state.probed_at
         is_answered = probed_at is not None and look.now - _REPORT_PACE < probed_at <= look.now
         if look.tokens.access_token == token and not is_answered:
             with suppress(TokenRejected):
                 self.probe()
+
+    def _mark_dead_again(self, token: Secret) -> None:
+        """See to it that `.env` does not call a dead token alive: an old copy of it may be back."""
+        claim = expiry_claim(token)
+        with self._store.writing() as writer:
+            stored, now = writer.load(), self._clock()
+            is_back = stored.values.get(ACCESS_TOKEN) == token.reveal()
+            if is_back and claim and stored.values.get(EXPIRES_AT) == format_expiry(claim):
+                writer.save_tokens({EXPIRES_AT: format_expiry(now)}, stored.state)
 
     def probe(self) -> None:
         """Ask the broker whether the stored token lives, and note when; raises TokenRejected."""

@@ -1,15 +1,12 @@
-"""The settings: found, read once from environment and `.env`, and reported whole when wrong."""
+"""The settings: read once from environment and `.env`, and reported whole when wrong."""
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import time
-from pathlib import Path
 
 from broker_tokens import setting_values as read
 from broker_tokens.calendar import SessionHours
-from broker_tokens.errors import ConfigurationError
 from broker_tokens.model import Way
 from broker_tokens.secrets import Secret
 from broker_tokens.setting_values import CLIENT_ID_KEYS, CLIENT_SECRET_KEYS, RENEWAL_WAYS
@@ -20,9 +17,6 @@ DEFAULT_REFRESH_TIME = "02:00"
 DEFAULT_APPROVAL_TIME = "08:00"
 DEFAULT_SESSION = "09:00-15:30"
 DEFAULT_EXCHANGE = "NSE"
-
-# Beside the modules: the last place where a `.env` is looked for.
-MODULE_FOLDER = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,40 +47,6 @@ class Settings:
         """Tells whether the credentials are still those that the broker refused."""
         parts = (self.client_id, self.client_secret.reveal(), self.redirect_uri, self.api_url)
         return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:8]
-
-
-def find_env_file(
-    argument: str | None, environ: Mapping[str, str], folder: Path, module_folder: Path
-) -> Path:
-    """Return the `.env` to use, or raise ConfigurationError naming every place looked at.
-
-    `argument` (--env-file), else UPSTOX_ENV_FILE, else `.env` in `folder` or its nearest parent,
-    else `.env` beside the modules.
-    """
-    named = argument or environ.get("UPSTOX_ENV_FILE", "").strip()
-    if named:
-        place = folder / os.path.expanduser(named)  # a ~name that nobody has stays as it is
-        places = [place / ".env" if os.path.isdir(place) else place]
-    else:
-        places = [place / ".env" for place in (folder, *folder.parents, module_folder)]
-    for place in places:
-        if os.path.isfile(place):  # a folder that may not be searched holds none
-            return place
-    looked = ", ".join(str(place) for place in dict.fromkeys(places))
-    raise ConfigurationError(
-        f"No .env file was found; looked at: {looked}.",
-        "Name yours with --env-file or UPSTOX_ENV_FILE; or copy .env.example to .env and fill in"
-        " the client ID and secret of your Upstox app.",
-    )
-
-
-def locate(env_file: str | None = None, environ: Mapping[str, str] | None = None) -> str:
-    """Return the path of the `.env` to use, as `find_env_file` finds it from the working folder.
-
-    `environ` defaults to the process's. Raises ConfigurationError naming the places.
-    """
-    surroundings = os.environ if environ is None else environ
-    return str(find_env_file(env_file, surroundings, Path.cwd(), MODULE_FOLDER))
 
 
 def load_settings(

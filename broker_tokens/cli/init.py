@@ -12,6 +12,7 @@ from broker_tokens.app import build_service
 from broker_tokens.background import listening_service
 from broker_tokens.cli.output import answer, guarded, say
 from broker_tokens.clock import format_duration, format_ist
+from broker_tokens.env_path import locate
 from broker_tokens.errors import EXIT_OK, EXIT_USAGE, LoginRequired, TemporaryFailure, TokenError
 from broker_tokens.file_metadata import open_to_others
 from broker_tokens.forecast import renewal_sentence
@@ -21,7 +22,6 @@ from broker_tokens.renewals.code_exchange import read_code, state_of
 from broker_tokens.renewals.login_link import check_state, is_link_state, new_state
 from broker_tokens.secrets import Secret
 from broker_tokens.service import TokenService
-from broker_tokens.settings import locate
 
 # A pasted redirect address has a few hundred characters, a token about 400.
 _LONGEST_LINE = 16_384

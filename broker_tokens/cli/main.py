@@ -12,6 +12,7 @@ from broker_tokens.background import listening_service
 from broker_tokens.cli import init, status
 from broker_tokens.cli.output import answer, guarded, say
 from broker_tokens.clock import format_ist
+from broker_tokens.env_path import locate
 from broker_tokens.errors import EXIT_OK, EXIT_TEMPORARY, ConfigurationError, TokenError
 from broker_tokens.file_metadata import open_to_others
 from broker_tokens.notices import channels
@@ -19,7 +20,6 @@ from broker_tokens.notices.words import Kind, Notice
 from broker_tokens.renewals.phone_approval import NOTIFIER_PATH, public_base
 from broker_tokens.secrets import redact
 from broker_tokens.service import TokenService
-from broker_tokens.settings import locate
 from broker_tokens.store import TokenStore
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours"}

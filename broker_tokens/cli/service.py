@@ -16,6 +16,7 @@ from broker_tokens.app import build_service
 from broker_tokens.background import listening_service, note_service, only_service
 from broker_tokens.cli.output import error_text, guarded, say
 from broker_tokens.clock import format_ist, system_clock
+from broker_tokens.env_path import locate
 from broker_tokens.errors import (
     EXIT_CONFIGURATION,
     EXIT_OK,
@@ -32,7 +33,6 @@ from broker_tokens.loop import Loop
 from broker_tokens.place import Place, parse_place
 from broker_tokens.service import Outcome, TokenService
 from broker_tokens.setting_values import parse_time
-from broker_tokens.settings import locate
 from broker_tokens.store import TokenStore
 from broker_tokens.waker import Stopping, Waker
 

@@ -30,7 +30,7 @@ def _ask_broker(writer: Writer, look: Look, token: Secret, jitter: Jitter) -> da
     try:
         look.broker.check_life(token)
     except TokenRejected as error:
-        record_death(writer, look, error, jitter, token)
+        record_death(writer, look, error, token)
         raise
     except TokenError as error:
         record(writer, look, error, jitter)

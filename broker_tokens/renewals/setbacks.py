@@ -32,13 +32,15 @@ def record(
         writer.save_state(state)
 
 
-def record_death(
-    writer: Writer, look: Look, error: TokenRejected, jitter: Jitter, token: Secret
-) -> None:
-    """Save that the broker calls the stored `token` dead, so that nobody is handed it any more."""
-    record(writer, look, error, jitter, spent=token)
-    # A change of `.env` too, so that readers who cached the token look again.
-    writer.save_tokens({EXPIRES_AT: format_expiry(look.now)}, writer.load().state)
+def record_death(writer: Writer, look: Look, error: TokenRejected, token: Secret) -> None:
+    """Save that the broker calls the stored `token` dead, so that nobody is handed it any more.
+
+    The `.env` says so too, by an expiry that is not the token's own: readers look at nothing else
+    as long as it is.
+    """
+    state = look.state.with_refused(token.fingerprint)
+    state = replace(state, last_failure=Failure(look.now, str(error)))
+    writer.save_tokens({EXPIRES_AT: format_expiry(look.now)}, state)
 
 
 def after_failure(look: Look, error: TokenError, jitter: Jitter, spent: Secret | None) -> State:

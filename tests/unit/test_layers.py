@@ -10,12 +10,20 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # A module may import only what stands before it, on its own floor too.
 FLOORS = {
-    "0 nouns": ["broker_tokens", "clock", "secrets", "errors", "model", "waker"],
+    "0 nouns": ["broker_tokens", "clock", "secrets", "errors", "model", "waker", "file_names"],
     "1 files, settings, plan, network": [
         *("expiry", "calendar", "setting_values", "settings", "lenient_settings", "place"),
         *("stages", "backoff", "policy", "watch"),
         *("file_metadata", "durable_file", "env_text", "file_lock", "state_file", "store"),
-        *("reader", "http_message", "http_trouble", "http_worker", "transport"),
+        *(
+            "env_path",
+            "env_glance",
+            "reader",
+            "http_message",
+            "http_trouble",
+            "http_worker",
+            "transport",
+        ),
     ],
     "2 brokers": [
         *("brokers", "brokers.upstox_codes", "brokers.upstox_errors", "brokers.upstox_fields"),

@@ -215,7 +215,7 @@ def test_the_module_function_finds_the_nearest_env_file(house, tmp_path, monkeyp
     below.mkdir(parents=True)
     monkeypatch.chdir(below)
     stored = house.broker.mint()
-    house.clock.now = upstox_token_manager._now()
+    house.clock.now = system_clock()
     stored = house.broker.mint()
     house.set(access_token=stored)
 

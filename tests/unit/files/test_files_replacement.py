@@ -7,8 +7,9 @@ import subprocess
 
 import pytest
 
-from broker_tokens.durable_file import Replacement, recover, temporary_path
+from broker_tokens.durable_file import Replacement, recover
 from broker_tokens.errors import EXIT_CONFIGURATION, EXIT_TEMPORARY, StoreError
+from broker_tokens.file_names import temporary_path
 
 OLD, NEW = b"A=1\naccess_token=old\n", b"A=1\naccess_token=new\n"
 

@@ -5,20 +5,24 @@ from pathlib import Path
 
 import pytest
 
+from broker_tokens.env_path import find_env_file
 from broker_tokens.errors import EXIT_CONFIGURATION, ConfigurationError
-from broker_tokens.settings import find_env_file
+
+
+def found(argument, environ, places):
+    return Path(find_env_file(argument, environ, str(places["cwd"]), str(places["modules"])))
 
 
 @pytest.fixture
 def places(tmp_path) -> dict[str, Path]:
     """A working folder two levels down, and the folder of the modules."""
-    found = {"cwd": tmp_path / "a" / "b", "parent": tmp_path / "a", "modules": tmp_path / "m"}
-    for folder in found.values():
+    made = {"cwd": tmp_path / "a" / "b", "parent": tmp_path / "a", "modules": tmp_path / "m"}
+    for folder in made.values():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".env").touch()
     (tmp_path / "named").touch()
     (tmp_path / "in-environment").touch()
-    return {**found, "top": tmp_path}
+    return {**made, "top": tmp_path}
 
 
 def test_the_file_is_looked_for_in_the_documented_order(places):
@@ -27,7 +31,7 @@ def test_the_file_is_looked_for_in_the_documented_order(places):
     environ = {"UPSTOX_ENV_FILE": str(top / "in-environment")}
 
     def find(argument=None, surroundings=None):
-        return find_env_file(argument, surroundings or {}, cwd, places["modules"])
+        return found(argument, surroundings or {}, places)
 
     assert find(str(top / "named"), environ) == top / "named"
     assert find("../../named", environ).resolve() == top / "named"
@@ -45,7 +49,7 @@ def test_a_folder_named_env_is_no_file(places):
     (places["cwd"] / ".env").unlink()
     (places["cwd"] / ".env").mkdir()
 
-    assert find_env_file(None, {}, places["cwd"], places["modules"]) == places["parent"] / ".env"
+    assert found(None, {}, places) == places["parent"] / ".env"
 
 
 def test_a_named_file_that_is_missing_is_not_replaced_by_another(places):
@@ -55,16 +59,16 @@ def test_a_named_file_that_is_missing_is_not_replaced_by_another(places):
         (None, {"UPSTOX_ENV_FILE": "gone"}),
     ):
         with pytest.raises(ConfigurationError, match="gone"):
-            find_env_file(argument, environ, places["cwd"], places["modules"])
+            found(argument, environ, places)
 
 
 def test_a_home_is_filled_in_and_a_strangers_is_no_defect(places, monkeypatch):
     """`~` is the home; `~nobody-by-this-name` is a file that is not there."""
     monkeypatch.setenv("HOME", str(places["top"]))
 
-    assert find_env_file("~/named", {}, places["cwd"], places["modules"]) == places["top"] / "named"
+    assert found("~/named", {}, places) == places["top"] / "named"
     with pytest.raises(ConfigurationError, match="nobody-by-this-name"):
-        find_env_file("~nobody-by-this-name/x", {}, places["cwd"], places["modules"])
+        found("~nobody-by-this-name/x", {}, places)
 
 
 def test_the_error_names_every_place_once(places):
@@ -73,7 +77,7 @@ def test_the_error_names_every_place_once(places):
         (places[name] / ".env").unlink()
 
     with pytest.raises(ConfigurationError) as caught:
-        find_env_file(None, {}, places["cwd"], places["modules"])
+        found(None, {}, places)
 
     looked = [place / ".env" for place in (places["cwd"], *places["cwd"].parents)]
     for place in (*looked, places["modules"] / ".env"):

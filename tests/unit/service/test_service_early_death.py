@@ -138,6 +138,37 @@ def test_a_strategys_report_is_judged_by_the_broker(house):
         house.manager().get_current_token()
 
 
+def test_a_dead_token_that_is_put_back_is_reported_once_more(house):
+    """An older copy of `.env` is restored: a report is enough, the broker is not asked."""
+    token = house.log_in()
+    content = house.env_file.read_bytes()
+    house.broker.revoke_all()
+    manager = house.manager()
+    manager.report_rejected(token)
+    asked = len(probes(house))
+    house.env_file.write_bytes(content)
+    back = manager.get_current_token()
+    manager.report_rejected(token)
+
+    assert back == token
+    assert len(probes(house)) == asked
+    with pytest.raises(LoginRequired):
+        manager.get_current_token()
+
+
+def test_a_report_of_a_dead_token_leaves_a_newer_one_alone(house):
+    """A slow strategy still holds what the broker has refused long ago."""
+    old = house.log_in()
+    house.broker.revoke_all()
+    house.manager().report_rejected(old)
+    new = house.log_in()
+    before = house.env_file.read_bytes()
+    house.manager().report_rejected(old)
+
+    assert house.manager().get_current_token() == new
+    assert house.env_file.read_bytes() == before
+
+
 def test_a_report_of_an_old_token_asks_nobody(house):
     """The strategy held yesterday's; a newer one is stored already."""
     old = house.log_in()
