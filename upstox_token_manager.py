@@ -21,9 +21,10 @@ from broker_tokens.reader import TokenReader
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from broker_tokens.changes import Changes
     from broker_tokens.clock import Clock
     from broker_tokens.model import StoredTokens
     from broker_tokens.reader import Known
@@ -84,6 +85,11 @@ class UpstoxTokenManager:
     def redirect_uri(self) -> str:
         """The redirect address registered for the app."""
         return self._settings.redirect_uri
+
+    @property
+    def api_url(self) -> str:
+        """Where Upstox's API is reached: https://api.upstox.com, or what UPSTOX_API_URL says."""
+        return self._settings.api_url
 
     @property
     def access_token(self) -> str | None:
@@ -149,6 +155,42 @@ class UpstoxTokenManager:
 
         self._service.report_rejected(Secret(token))
 
+    def on_change(self, callback: "Callable[[str], object]") -> "Callable[[], None]":
+        """Call `callback` with each new live token, from now on; returns a function that ends that.
+
+        It is called in a daemon thread, within about a second, whoever stored the token; what it
+        raises is logged. A dead token is renewed meanwhile if that needs no person.
+        """
+        return self._changes.call(callback, self._live_token(0.0))
+
+    def wait_for_change(
+        self, timeout: timedelta | None = None, *, since: str | None = None
+    ) -> str | None:
+        """Wait until the live token is another one; return it, or None after `timeout`.
+
+        `since` is the token that the caller uses; by default the one that is live at the call. A
+        dead token is renewed meanwhile if that needs no person.
+        """
+        return self._changes.wait(since or self._live_token(0.0), timeout)
+
+    async def wait_for_change_async(
+        self,
+        timeout: timedelta | None = None,  # noqa: ASYNC109 -- as in `wait_for_change`
+        *,
+        since: str | None = None,
+    ) -> str | None:
+        """Do as `wait_for_change`, in an asyncio event loop, which it does not hold up."""
+        import asyncio
+
+        for step in self._changes.steps(since or self._live_token(0.0), timeout):
+            if isinstance(step, str):
+                return step
+            if step is None:
+                await asyncio.to_thread(self._changes.try_to_renew)
+            else:
+                await asyncio.sleep(step)
+        return None
+
     def start_auto_refresh_scheduler(
         self, refresh_time: str = "02:00"
     ) -> "threading.Thread | None":
@@ -169,6 +211,12 @@ class UpstoxTokenManager:
 
             self._service_made = build_service(self._path, environ=self._environ, clock=self._clock)
         return self._service_made
+
+    @property
+    def _changes(self) -> "Changes":
+        from broker_tokens.changes import Changes
+
+        return Changes(lambda: self._live_token(0.0), self.get_current_token)
 
     @property
     def _stored(self) -> "StoredTokens":

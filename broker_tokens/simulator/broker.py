@@ -21,7 +21,7 @@ from broker_tokens.simulator.ledger import Ledger
 from broker_tokens.simulator.login import App, LoginEndpoints, RefreshGrant
 from broker_tokens.simulator.market import HOLIDAYS_PATH, TIMINGS_PATH, Holiday
 from broker_tokens.simulator.minting import Mint
-from broker_tokens.simulator.resources import FEED_PATH, Resources
+from broker_tokens.simulator.resources import FEED_PATH, ORDER_PATH, Resources
 from broker_tokens.simulator.wire import RefusalError, Request, Response
 
 __all__ = ["Endpoint", "Recorded", "RefreshGrant", "Request", "Response", "SimulatedUpstox"]
@@ -43,6 +43,7 @@ class Endpoint(StrEnum):
     LOGOUT = "logout"
     FEED = "feed"
     APPROVAL = "approval"
+    ORDER = "order"
     HOLIDAYS = "holidays"
     TIMINGS = "timings"
     UNKNOWN = "unknown"
@@ -253,6 +254,7 @@ class SimulatedUpstox:
             TIMINGS_PATH: _Route(Endpoint.TIMINGS, "GET", self._resources.market_timings),
             "/v3/market-quote/ltp": _Route(Endpoint.LTP, "GET", self._resources.last_prices),
             "/v2/logout": _Route(Endpoint.LOGOUT, "DELETE", self._resources.logout),
+            ORDER_PATH: _Route(Endpoint.ORDER, "POST", self._resources.place_order),
             FEED_PATH: _Route(Endpoint.FEED, "GET", self._resources.feed),
         }
 

@@ -1,4 +1,4 @@
-"""What a bearer token opens: the profile, prices, market days, the feed's address, logout."""
+"""What a bearer token opens: profile, prices, market days, orders, the feed's address, logout."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,8 @@ from broker_tokens.simulator.wire import RefusalError, Request, Response, json_r
 LOGOUT_REFUSED: Mapping[str, object] = {"status": "error", "data": False}
 
 FEED_PATH = "/v3/feed/market-data-feed/authorize"
+
+ORDER_PATH = "/v3/order/place"
 
 # The documented address is one of Upstox's own. `.invalid` never resolves (RFC 6761, section
 # 6.4), so a client that connects with a simulated code cannot reach the real broker.
@@ -71,6 +73,14 @@ class Resources:
             return json_response(LOGOUT_REFUSED, 401)
         self._ledger.revoke_access(request.bearer())
         return _success(True)
+
+    def place_order(self, request: Request) -> Response:
+        """Take an order, whatever it is for (Upstox docs, Place Order V3)."""
+        self._bearer(request)
+        order_id = str(secrets.randbelow(10**15) + 10**15)
+        return json_response(
+            {"status": "success", "data": {"order_ids": [order_id]}, "metadata": {"latency": 30}}
+        )
 
     def feed(self, request: Request) -> Response:
         """Return a one-time address, both spellings (Upstox docs, Market Data Feed V3)."""

@@ -40,7 +40,8 @@ FLOORS = {
         *("renewals.browser_login",),
     ],
     "4 service": ["intake", "lookout", "prompter", "service", "loop"],
-    "5 wiring": ["aftermath", "app", "background", "listener", "upstox_token_manager"],
+    "5 wiring": ["aftermath", "app", "changes", "background", "listener", "upstox_token_manager"],
+    "5 for strategies": ["bearer", "with_requests", "with_httpx", "with_upstox_client"],
     "6 doors": [
         *(
             "cli",

@@ -4,6 +4,7 @@ import pytest
 from support.hostile import http, texts_of
 
 from broker_tokens.errors import TemporaryFailure
+from broker_tokens.http_message import BrokenOff, Reply
 from broker_tokens.secrets import Secret
 
 ACCESS, ROTATED = '"access_token":"a1"', '"refresh_token": "rotated-7.x=="'
@@ -40,3 +41,10 @@ def test_broker_a_refusal_hands_over_nothing(serve, upstox_at):
         upstox_at(serve(http(500, "{" + ROTATED + ",")).url).refresh(Secret("spent"))
 
     assert not hasattr(caught.value, "refresh_token")
+
+
+def test_a_reply_shows_nothing_of_what_it_holds():
+    """A hostile server may echo what it was sent, in a header too."""
+    reply = Reply(200, {"link": "planted-echo"}, b"planted-echo")
+
+    assert "planted" not in repr(BrokenOff("Cut.", "Again.", reply).reply)
