@@ -1,5 +1,6 @@
 """For Upstox's own SDK (`upstox_client`): its next call, and its streamers, use the new token."""
 
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -37,10 +38,29 @@ def keep_connected(streamer: Any, manager: UpstoxTokenManager | None = None) -> 
     tries a second apart, and at once on "401 Unauthorized", long before the next token is there.
     """
     used = manager or UpstoxTokenManager()
+    connect_anew = streamer.connect
+    guard = threading.Lock()
 
-    def reconnect(_: str) -> None:
-        if streamer.feeder is not None and streamer.feeder.ws is not None:
-            streamer.disconnect()
-        streamer.connect()
+    def connect() -> None:
+        # The SDK's own tries come here, too: of two connections every tick would come twice.
+        with guard:
+            _end_quietly(streamer)
+            connect_anew()
 
-    return used.on_change(reconnect)
+    def connect_with_new_token(_: str) -> None:
+        # A first try that fails is then repeated by the SDK, as after a connection that broke.
+        streamer.disconnect_valid = False
+        streamer.reconnect_in_progress = True
+        streamer.reconnect_attempts = 0
+        connect()
+
+    streamer.connect = connect
+    return used.on_change(connect_with_new_token)
+
+
+def _end_quietly(streamer: Any) -> None:
+    """End the present connection; told to the SDK, its end would be taken for the next one's."""
+    old = streamer.feeder.ws if streamer.feeder is not None else None
+    if old is not None:
+        old.on_open = old.on_message = old.on_error = old.on_close = None
+        old.close()
