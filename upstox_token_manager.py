@@ -161,7 +161,7 @@ class UpstoxTokenManager:
         It is called in a daemon thread, within about a second, whoever stored the token; what it
         raises is logged. A dead token is renewed meanwhile if that needs no person.
         """
-        return self._changes.call(callback, self._live_token(0.0))
+        return self.changes.call(callback, self._live_token(0.0))
 
     def wait_for_change(
         self, timeout: timedelta | None = None, *, since: str | None = None
@@ -171,7 +171,7 @@ class UpstoxTokenManager:
         `since` is the token that the caller uses; by default the one that is live at the call. A
         dead token is renewed meanwhile if that needs no person.
         """
-        return self._changes.wait(since or self._live_token(0.0), timeout)
+        return self.changes.wait(since or self._live_token(0.0), timeout)
 
     async def wait_for_change_async(
         self,
@@ -182,11 +182,11 @@ class UpstoxTokenManager:
         """Do as `wait_for_change`, in an asyncio event loop, which it does not hold up."""
         import asyncio
 
-        for step in self._changes.steps(since or self._live_token(0.0), timeout):
+        for step in self.changes.steps(since or self._live_token(0.0), timeout):
             if isinstance(step, str):
                 return step
             if step is None:
-                await asyncio.to_thread(self._changes.try_to_renew)
+                await asyncio.to_thread(self.changes.try_to_renew)
             else:
                 await asyncio.sleep(step)
         return None
@@ -213,7 +213,8 @@ class UpstoxTokenManager:
         return self._service_made
 
     @property
-    def _changes(self) -> "Changes":
+    def changes(self) -> "Changes":
+        """What `on_change` and `wait_for_change` are made of."""
         from broker_tokens.changes import Changes
 
         return Changes(lambda: self._live_token(0.0), self.get_current_token)

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from broker_tokens.app import build_service
 from broker_tokens.background import listening_service
-from broker_tokens.cli import init, status
+from broker_tokens.cli import init, run, status
+from broker_tokens.cli.arguments import length
 from broker_tokens.cli.output import answer, guarded, say
 from broker_tokens.clock import format_ist
 from broker_tokens.env_path import locate
@@ -22,8 +23,6 @@ from broker_tokens.secrets import redact
 from broker_tokens.service import TokenService
 from broker_tokens.store import TokenStore
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours"}
-
 
 def entry_point() -> None:
     """Run as the console command `upstox-token`."""
@@ -33,8 +32,8 @@ def entry_point() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = parser().parse_args(arguments)
-    run: Callable[[argparse.Namespace], int] = options.run
-    return guarded(lambda: run(options))
+    command: Callable[[argparse.Namespace], int] = options.run
+    return guarded(lambda: command(options))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,11 +50,15 @@ def parser() -> argparse.ArgumentParser:
     token = _add(commands, "token", _token, "print a live access token, and nothing else")
     token.add_argument(
         "--min-valid",
-        type=_length,
+        type=length,
         default=timedelta(0),
         metavar="10m",
         help="how long it must live at least (s, m or h)",
     )
+    running = _add(
+        commands, "run", run.run, "run a command that always has the live token in its environment"
+    )
+    run.add_arguments(running)
     renew = _add(commands, "renew", _renew, "renew with the refresh token now, whatever is due")
     renew.add_argument(
         "--phone", action="store_true", help="ask for approval on the phone instead, once more"
@@ -82,12 +85,12 @@ def parser() -> argparse.ArgumentParser:
 def _add(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     name: str,
-    run: Callable[[argparse.Namespace], int],
+    action: Callable[[argparse.Namespace], int],
     words: str,
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=words, description=words.capitalize() + ".")
     parser.add_argument("--env-file", metavar="F", help="the .env (default: the nearest one)")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=action)
     return parser
 
 
@@ -107,13 +110,6 @@ def _add_simulator(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     parser = commands.add_parser("simulate", help=words, description=words.capitalize() + ".")
     command.add_arguments(parser)
     parser.set_defaults(run=command.run)
-
-
-def _length(text: str) -> timedelta:
-    number, unit = text[:-1], text[-1:]
-    if unit not in _UNITS or not number.isdecimal() or len(number) > 6:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 30s, 10m or 2h")
-    return timedelta(**{_UNITS[unit]: int(number)})
 
 
 def _service(options: argparse.Namespace) -> TokenService:

@@ -46,6 +46,9 @@ FLOORS = {
         *(
             "cli",
             "cli.output",
+            "cli.arguments",
+            "cli.child",
+            "cli.run",
             "cli.status",
             "cli.init",
             "cli.demo_strategy",
