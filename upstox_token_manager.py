@@ -168,10 +168,10 @@ class UpstoxTokenManager:
     ) -> str | None:
         """Wait until the live token is another one; return it, or None after `timeout`.
 
-        `since` is the token that the caller uses; by default the one that is live at the call. A
-        dead token is renewed meanwhile if that needs no person.
+        `since` is the token that the caller uses ("": none yet); by default the one that is live at
+        the call. A dead token is renewed meanwhile if that needs no person.
         """
-        return self.changes.wait(since or self._live_token(0.0), timeout)
+        return self.changes.wait(self._live_token(0.0) if since is None else since, timeout)
 
     async def wait_for_change_async(
         self,
@@ -182,7 +182,8 @@ class UpstoxTokenManager:
         """Do as `wait_for_change`, in an asyncio event loop, which it does not hold up."""
         import asyncio
 
-        for step in self.changes.steps(since or self._live_token(0.0), timeout):
+        known = self._live_token(0.0) if since is None else since
+        for step in self.changes.steps(known, timeout):
             if isinstance(step, str):
                 return step
             if step is None:

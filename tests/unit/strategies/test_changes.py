@@ -136,6 +136,7 @@ def test_a_manager_waits_for_another_processs_token(house):
     assert new != old
     assert new == manager.get_current_token()
     assert manager.wait_for_change(timedelta(0)) is None
+    assert manager.wait_for_change(timedelta(0), since="") == new
 
 
 def test_waiting_renews_where_no_service_does(house):
