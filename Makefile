@@ -18,7 +18,8 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
 bench: $(VENV)/dev.stamp
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	$(BIN)/python benchmarks/run.py --write docs/performance.md
 	$(BIN)/python benchmarks/approval_month.py
 
 prove: $(VENV)/dev.stamp

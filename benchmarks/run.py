@@ -1,84 +1,232 @@
-"""Measure what a strategy and a service feel; prints a table of medians, asserts nothing.
+"""`make bench`: measure what strategies and services feel, against yardsticks of the same run.
 
-Each figure stands beside a yardstick measured in the same run, because machines differ.
+Prints one table, and writes it to docs/performance.md. Asserts nothing: machines differ.
 """
 
+import argparse
+import importlib.metadata
 import os
-import statistics
+import platform
+import re
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
+
+import pyperf
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from dotenv import dotenv_values  # noqa: E402 -- the project's folder comes first
+import env_folder  # noqa: E402 -- the project's folders come first
+import processes  # noqa: E402
 
-from broker_tokens.expiry import next_cut  # noqa: E402
-from broker_tokens.simulator.minting import Mint  # noqa: E402
-from upstox_token_manager import UpstoxTokenManager  # noqa: E402
+from proofs.crowd import plain_crowds  # noqa: E402
 
-_ROUNDS = 9
-_PROCESSES = 7
-
-
-def median_ns(call: Callable[[], object], times: int) -> float:
-    """Return the median time of one call, over several rounds of `times` calls."""
-    rounds = []
-    for _ in range(_ROUNDS):
-        started = time.perf_counter_ns()
-        for _ in range(times):
-            call()
-        rounds.append((time.perf_counter_ns() - started) / times)
-    return statistics.median(rounds)
+_PLACE = re.compile(r"(<!-- table -->\n).*?(\n<!-- end of table -->)", re.DOTALL)
+_PACKAGES = (
+    *("requests", "python-dotenv", "schedule", "python-dateutil"),
+    *("google-auth", "botocore", "msal", "schwabdev", "upstox-totp", "upstox-python-sdk"),
+)
 
 
-def process_ms(code: str, folder: Path) -> float:
-    """Return the median wall time of a fresh interpreter that runs `code`."""
-    rounds = []
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    for _ in range(_PROCESSES):
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True)
-        rounds.append((time.perf_counter() - started) * 1_000)
-    return statistics.median(rounds)
+@dataclass(frozen=True)
+class Row:
+    """One figure beside its yardstick; `goal` is the most that the ratio should be.
+
+    `most_over` is the most that it should be above the yardstick, in the same unit.
+    """
+
+    what: str
+    figure: float
+    unit: str
+    yardstick: str
+    other: float
+    goal: float | None = None
+    most_over: float | None = None
+
+    def __str__(self) -> str:
+        ratio = self.figure / self.other
+        verdict = ""
+        if self.goal is not None:
+            verdict = f"{self.goal:g} x: {'held' if ratio <= self.goal else 'missed'}"
+        if self.most_over is not None:
+            is_held = self.figure - self.other <= self.most_over
+            verdict = f"{self.most_over:g} {self.unit} over: {'held' if is_held else 'missed'}"
+        return (
+            f"| {self.what} | {_number(self.figure)} {self.unit} |"
+            f" {self.yardstick} ({_number(self.other)} {self.unit}) | {ratio:.2f} x | {verdict} |"
+        )
 
 
-def row(what: str, figure: float, yardstick: str, other: float, unit: str) -> None:
-    """Print one line of the table."""
-    ratio = f"{figure / other:.2f} x {yardstick} ({other:.2f} {unit})"
-    print(f"{what:44} {figure:10.2f} {unit}   {ratio}")
+def rows(idle_seconds: float) -> Iterator[Row]:
+    """Measure, and yield the table's lines as they come."""
+    yield from _calls()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        env_folder.write_old(folder / ".env", env_folder.text())
+        yield from _first_calls(folder)
+        yield from _imports(folder)
+    yield from _service(idle_seconds)
+    ours, bare = processes.reply_to_durable_ms()
+    yield Row("reply received to `.env` durable", ours, "ms", "one fsynced replace", bare, 1.5)
+
+
+def _calls() -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as name:
+        found = Path(name, "calls.json")
+        script = Path(__file__).with_name("calls.py")
+        command = [sys.executable, str(script), "--quiet", "--fast", "-o", str(found)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        suite = pyperf.BenchmarkSuite.load(str(found))
+    us = {each.get_name(): each.median() * 1e6 for each in suite}
+    stat, parse = us["os.stat"], us["dotenv_values"]
+    yield Row(
+        "`manager.get_current_token()`, warm", us["get_current_token"], "us", "os.stat", stat, 1.4
+    )
+    yield Row(
+        "`get_current_token(path)`, warm",
+        us["module.get_current_token"],
+        "us",
+        "os.stat",
+        stat,
+        1.4,
+    )
+    yield Row(
+        "another process's new token, seen",
+        us["new token: get_current_token"],
+        "us",
+        "dotenv_values",
+        us["new token: dotenv_values"],
+        1.5,
+    )
+    yield Row("instead: `load_dotenv` each time", us["load_dotenv"], "us", "os.stat", stat)
+    yield Row("instead: `dotenv_values` each time", parse, "us", "os.stat", stat)
+    for what, spent in us.items():
+        if ":" in what and not what.startswith("new token"):
+            yield Row(f"instead: {what}", spent, "us", "os.stat", stat)
+
+
+def _first_calls(folder: Path) -> Iterator[Row]:
+    ours, parse = "ours", "dotenv_values"
+    us = processes.first_call_us(
+        {
+            ours: ("import upstox_token_manager as m", "m.get_current_token()"),
+            parse: ("from dotenv import dotenv_values as d", "d('.env')"),
+        },
+        folder,
+    )
+    yield Row("first `get_current_token()` in a process", us[ours], "us", parse, us[parse], 1.5)
+
+
+def _imports(folder: Path) -> Iterator[Row]:
+    modules = [
+        *("upstox_token_manager", "requests", "dotenv", "google.oauth2.credentials"),
+        *("botocore.credentials", "msal", "schwabdev", "upstox_totp", "upstox_client"),
+    ]
+    there = [module for module in modules if _can_import(module, folder)]
+    commands = {module: ("-c", f"import {module}") for module in there}
+    ms = processes.wall_ms({"bare": ("-c", "pass"), **commands}, folder)
+    mb = {name: processes.rss_mb(f"import {name}", folder) for name in there}
+    bare_mb = processes.rss_mb("pass", folder)
+    over_ms = {name: processes.median_over(ms[name], ms["bare"]) for name in there}
+    over_mb = {name: mb[name] - bare_mb for name in there}
+    for unit, over in (("ms", over_ms), ("MB", over_mb)):
+        for name in there:
+            if name != "requests":
+                is_ours = name == "upstox_token_manager"
+                yield Row(
+                    f"{'' if is_ours else 'instead: '}`import {name}`, over a bare interpreter",
+                    over[name],
+                    unit,
+                    "import requests",
+                    over["requests"],
+                    0.05 if is_ours else None,
+                )
+
+
+def _can_import(module: str, folder: Path) -> bool:
+    try:
+        processes.python("-c", f"import {module}", folder=folder)
+    except subprocess.CalledProcessError:
+        return False
+    return True
+
+
+def _service(idle_seconds: float) -> Iterator[Row]:
+    with processes.idle_folder() as folder:
+        once = {"once": (processes.SERVICE, "--once"), "requests": ("-c", "import requests")}
+        ms = processes.wall_ms(once, folder)
+        once_ms, requests_ms = median(ms["once"]), median(ms["requests"])
+        yield Row("`--once`, nothing due", once_ms, "ms", "`import requests`", requests_ms, 0.7)
+        bare_mb, _ = processes.idle(("-c", processes.BARE), folder, 1)
+        idle_mb, wakeups = processes.idle((processes.SERVICE,), folder, idle_seconds)
+        yield Row(
+            "the idle daemon, before a renewal", idle_mb, "MB", "bare interpreter", bare_mb, 1.6
+        )
+        _, loop = processes.idle(("-c", processes.MANUAL_LOOP), folder, idle_seconds)
+        yield Row(
+            "its wake-ups a minute", wakeups, "", "the loop of `schedule`'s manual", loop, 1 / 50
+        )
+        ours = processes.exit_ms((processes.SERVICE,), folder)
+        bare = processes.exit_ms(("-c", processes.BARE_EXIT), folder)
+        yield Row("SIGTERM to exit, idle", ours, "ms", "bare interpreter", bare, most_over=50)
+    with processes.idle_folder(is_dead=True) as folder:
+        renewed_mb, _ = processes.idle((processes.SERVICE,), folder, 20)
+        yield Row(
+            "the idle daemon, after a renewal", renewed_mb, "MB", "bare interpreter", bare_mb, 3.0
+        )
+
+
+def _number(figure: float) -> str:
+    return (
+        f"{figure:,.0f}" if figure >= 100 else f"{figure:.2g}" if figure < 10 else f"{figure:.1f}"
+    )
+
+
+def _circumstances() -> str:
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude=*"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    versions = []
+    for package in _PACKAGES:
+        try:
+            versions.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return (
+        f"`make bench` at commit {commit}, {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores,"
+        f" Linux {platform.release().split('-')[0]}, Python {platform.python_version()},\n"
+        f"{', '.join(versions)}."
+    )
 
 
 def main() -> None:
-    """Print the table."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        env_file = folder / ".env"
-        env_file.write_text(_env_text(), encoding="utf-8")
-        manager = UpstoxTokenManager(env_file, environ={})
-        manager.get_current_token()
-        stat = median_ns(lambda: os.stat(env_file), 20_000) / 1_000
-        warm = median_ns(manager.get_current_token, 20_000) / 1_000
-        parse = median_ns(lambda: dotenv_values(env_file), 200) / 1_000
-        print(f"Python {sys.version.split()[0]}, {sys.platform}, medians\n")
-        row("get_current_token(), warm", warm, "os.stat", stat, "us")
-        row("the same, beside dotenv_values each time", warm, "dotenv_values", parse, "us")
-        bare = process_ms("pass", folder)
-        for module in ("upstox_token_manager", "requests"):
-            row(f"import {module}", process_ms(f"import {module}", folder), "bare", bare, "ms")
-        first = "from upstox_token_manager import get_current_token as g; g()"
-        row("import and first get_current_token()", process_ms(first, folder), "bare", bare, "ms")
-
-
-def _env_text() -> str:
-    now = datetime.now(UTC)
-    token = Mint().access_token("AB1234", now, next_cut(now))
-    return f"UPSTOX_CLIENT_ID=a\nUPSTOX_CLIENT_SECRET=b\naccess_token={token}\n"
+    """Print the table, and write it into the document."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--idle", type=float, default=180, help="seconds to watch an idle daemon")
+    parser.add_argument("--write", type=Path, help="document to put the table into")
+    options = parser.parse_args()
+    lines = ["| what | ours | yardstick | ratio | goal |", "| --- | --- | --- | --- | --- |"]
+    print(*lines, sep="\n")
+    for row in rows(options.idle):
+        print(row, flush=True)
+        lines.append(str(row))
+    crowd = plain_crowds(1)
+    lines.append(f"| 100 processes of 8 threads at expiry | {crowd.survived} | | | exactly 1 |")
+    print(lines[-1])
+    if options.write:
+        table = f"{_circumstances()}\n\n" + "\n".join(lines)
+        text = options.write.read_text(encoding="utf-8")
+        filled = _PLACE.sub(lambda match: match[1] + table + match[2], text)
+        options.write.write_text(filled, encoding="utf-8")
 
 
 if __name__ == "__main__":

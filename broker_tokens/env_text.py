@@ -39,6 +39,7 @@ class EnvText:
                 f"{name} is not a UTF-8 text file.",
                 "Save it again as UTF-8 (not UTF-16, no zeros).",
             )
+        self.content = content
         self._name = name
         self._bom = _BOM if content.startswith(_BOM) else b""
         self._text = content[len(self._bom) :].decode("utf-8", "surrogateescape")

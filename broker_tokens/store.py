@@ -58,6 +58,7 @@ class TokenStore:
         self._given_path = path
         self._lock_timeout = lock_timeout
         self._pause = pause
+        self._parsed: EnvText | None = None
 
     @property
     def given_path(self) -> str:
@@ -77,10 +78,20 @@ class TokenStore:
     def load(self) -> Snapshot:
         """Read the files afresh; raises StoreError."""
         path = self.path
-        text = EnvText(read_whole(path), path)
+        text = self.parse(read_whole(path))
         values = text.values
         state = load_state(_state_path(path))
         return Snapshot(values, read_tokens(values, state), state, text.broken_lines)
+
+    def parse(self, content: bytes) -> EnvText:
+        """Return the text of a `.env`, parsed only if it is another than the last one.
+
+        Between a renewal's reply and the write, the parser would take most of the time.
+        """
+        parsed = self._parsed
+        if parsed is None or parsed.content != content:
+            parsed = self._parsed = EnvText(content, self.path)
+        return parsed
 
     def redact(self, text: str) -> str:
         """Return `text` without any secret of the `.env`; empty if that cannot be read."""
@@ -170,7 +181,7 @@ class Writer:
         save_state(self._store.state_path, state, owned_like=self._path, durable=durable)
 
     def _text(self) -> EnvText:
-        return EnvText(read_bytes(self._path), self._path)
+        return self._store.parse(read_bytes(self._path))
 
 
 def _state_path(path: str) -> str:
