@@ -30,7 +30,10 @@ class Bearer:
         host = asked.hostname or ""
         if asked.scheme == "https" and (host == _UPSTOX or host.endswith(f".{_UPSTOX}")):
             return True
-        api = urlsplit(self.manager.api_url)
+        try:
+            api = urlsplit(self.manager.api_url)
+        except TokenError:
+            return False  # a call to others must not fail because `.env` is away
         return (asked.scheme, asked.netloc) == (api.scheme, api.netloc)
 
     def header(self) -> str:

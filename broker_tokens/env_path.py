@@ -43,7 +43,11 @@ def locate(env_file: str | None = None, environ: "Mapping[str, str] | None" = No
     `environ` defaults to the process's. Raises ConfigurationError naming the places.
     """
     surroundings = os.environ if environ is None else environ
-    return find_env_file(env_file, surroundings, os.getcwd(), MODULE_FOLDER)
+    try:
+        folder = os.getcwd()
+    except OSError:  # it has been removed
+        folder = ""
+    return find_env_file(env_file, surroundings, folder, MODULE_FOLDER)
 
 
 def _upwards(folder: str) -> "Iterator[str]":

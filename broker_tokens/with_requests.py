@@ -28,9 +28,10 @@ class UpstoxAuth(AuthBase):
         return request
 
     def _judge(self, response: requests.Response, **options: Any) -> requests.Response:
-        if response.status_code != 401:
-            return response
         sent = response.request.headers.get("Authorization", "")
+        # A redirect may have led to others, without the header: what they say is not Upstox's word.
+        if response.status_code != 401 or not sent:
+            return response
         fresh = self._bearer.header_after(response.request.method or "", sent, response.content)
         if fresh is None:
             return response

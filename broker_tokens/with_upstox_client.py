@@ -48,9 +48,8 @@ def keep_connected(streamer: Any, manager: UpstoxTokenManager | None = None) -> 
             connect_anew()
 
     def connect_with_new_token(_: str) -> None:
-        # A first try that fails is then repeated by the SDK, as after a connection that broke.
-        streamer.disconnect_valid = False
-        streamer.reconnect_in_progress = True
+        # As new: a connection that then cannot be made is tried again by the SDK itself.
+        streamer.disconnect_valid = streamer.reconnect_in_progress = False
         streamer.reconnect_attempts = 0
         connect()
 

@@ -59,12 +59,16 @@ class _Supervisor:
         self._grace = grace
         self._child: Child | None = None
         self._ended_by = 0
+        self._unsent = 0
 
     def run(self, *, waits: bool) -> int:
         """Return the exit code of the command's last run; raises as `get_current_token` does."""
         token = self._first_token(waits=waits)
         while token is not None:
+            self._child = None
             self._child = Child(self._command, token, os.environ)
+            if self._unsent:  # it came while there was nobody to pass it on to
+                self._child.signal(self._unsent)
             token = self._manager.changes.wait(token, None, self._pause)
             if token is not None:
                 say("A new token is there: the command is started again with it.")
@@ -108,11 +112,15 @@ class _Supervisor:
                 self._ended_by = number
             if self._child is not None:
                 self._child.signal(number)
+            elif number == self._ended_by:
+                self._unsent = number
 
         signal.set_wakeup_fd(self._waker.writer.fileno(), warn_on_full_buffer=False)
         for name in (*_ENDING, *_OTHERS):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), pass_on)
+            number = getattr(signal, name, None)
+            # What nohup has had ignored stays so, for the command too.
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, pass_on)
         if hasattr(signal, "SIGCHLD"):
             signal.signal(signal.SIGCHLD, lambda number, frame: None)  # noqa: ARG005 -- it only wakes
         try:

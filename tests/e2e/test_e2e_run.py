@@ -232,3 +232,15 @@ def test_a_dead_token_leaves_the_command_alone_until_there_is_a_new_one(doors):
         ended = running.wait()
 
     assert ended.out.count("has ") == 2
+
+
+def test_what_nohup_has_ignored_stays_ignored(doors):
+    """The terminal is closed; the strategy goes on."""
+    doors.log_in()
+    with doors.start(*run(), *python(STAY), before=("nohup",)) as running:
+        running.wait_for("has ")
+        running.process.send_signal(signal.SIGHUP)
+        running.process.send_signal(signal.SIGTERM)
+        ended = running.wait()
+
+    assert ended.code == 128 + signal.SIGTERM

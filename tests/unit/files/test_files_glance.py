@@ -87,6 +87,7 @@ def test_an_ordinary_file_is_told_at_a_glance(content):
         env(" access_token=1"),
         env("'access_token'=1"),
         env("A=1\raccess_token=1"),
+        env("A=1\rB='") + b"C=x'\n",
         env("A=\0"),
         env().decode().encode("utf-16"),
         env(token=jwt({"exp": ENDS.timestamp() + 0.5})),

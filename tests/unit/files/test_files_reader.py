@@ -204,9 +204,10 @@ def test_while_the_file_is_rewritten_in_place_its_backup_is_read(env_file, tmp_p
     backup = backup_path(str(env_file))
     with open(backup, "w", encoding="utf-8") as file:
         file.write(whole)
-    env_file.write_text(whole[:100])
     desk = Desk(link)
     desk.age = timedelta(0)
+    assert desk.token() == TOKENS[1]
+    env_file.write_text(whole[:100])
     assert desk.token() == TOKENS[1]
     env_file.write_text(whole)
     os.unlink(backup)

@@ -1,10 +1,12 @@
 """Where the `.env` is looked for, and in which order."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from broker_tokens import env_path
 from broker_tokens.env_path import find_env_file
 from broker_tokens.errors import EXIT_CONFIGURATION, ConfigurationError
 
@@ -84,3 +86,14 @@ def test_the_error_names_every_place_once(places):
         assert str(place) in caught.value.cause
     assert caught.value.cause.count(os.sep + ".env") == len(looked) + 1
     assert caught.value.exit_code == EXIT_CONFIGURATION
+
+
+def test_a_working_folder_that_is_gone_is_no_defect(places, monkeypatch):
+    """A named file is found all the same; without one the error is for people."""
+    monkeypatch.setattr(env_path, "MODULE_FOLDER", str(places["top"]))
+    monkeypatch.chdir(places["cwd"])
+    shutil.rmtree(places["cwd"])
+
+    assert env_path.locate(str(places["top"] / "named"), {}) == str(places["top"] / "named")
+    with pytest.raises(ConfigurationError, match="looked at"):
+        env_path.locate(None, {})

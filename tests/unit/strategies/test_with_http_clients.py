@@ -205,6 +205,30 @@ def test_no_stranger_gets_the_token(kind, house):
         assert "authorization" not in stranger.requests[0].headers
 
 
+def test_strangers_are_reached_while_the_file_is_away(kind, house):
+    """What has nothing to do with Upstox does not need its `.env`."""
+    with HostileServer((http(200, {}),)) as stranger, client_of(kind, house) as client:
+        house.env_file.unlink()
+
+        assert client.call("GET", stranger.url + "/bot").status_code == 200
+
+
+def test_a_stranger_to_whom_upstox_redirects_cannot_ask_for_the_token(kind, house):
+    """Neither by a redirect nor by calling dead what it was not given."""
+    body = {"status": "error", "errors": [{"errorCode": "UDAPI100050"}]}
+    with (
+        HostileServer((http(401, body),)) as stranger,
+        HostileServer((http(302, b"", location=stranger.url + "/file"),)) as upstox,
+    ):
+        house.set(UPSTOX_API_URL=upstox.url.replace("127.0.0.1", "localhost"))
+        with client_of(kind, house) as client:
+            client.call("GET", upstox.url.replace("127.0.0.1", "localhost") + "/reports")
+        seen = [request.headers for request in stranger.requests]
+
+    assert "authorization" in upstox.requests[0].headers
+    assert not [headers for headers in seen if "authorization" in headers]
+
+
 @pytest.mark.parametrize(
     ("url", "may"),
     [
