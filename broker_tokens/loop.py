@@ -46,14 +46,15 @@ class Loop:
         self._next_due: datetime | None = None
         self._last_news = ""
         # Its own scheduler: the library's global one belongs to the user's code.
-        self._heartbeat = schedule.Scheduler()
-        self._heartbeat.every(int(LONGEST_WAIT.total_seconds())).seconds.do(self._guarded_tick)
+        seconds = int(LONGEST_WAIT.total_seconds())
+        self._heartbeat = schedule.Scheduler().every(seconds).seconds.do(self._guarded_tick)
 
     def run(self) -> None:
         """Beat until stopped."""
         while not self._is_stopping():
-            # Every wake is a beat: `schedule` plans on naive wall time, which may be stepped.
-            self._heartbeat.run_all()
+            # Every wake is a beat: `schedule` plans on naive wall time, which may be stepped. Not
+            # `run_all`, which would sleep after it, for no time, and cost another wake-up.
+            self._heartbeat.run()
             if not self._is_stopping():
                 self._wait(self._until_next())
 
