@@ -70,6 +70,8 @@ class _Supervisor:
             if self._unsent:  # it came while there was nobody to pass it on to
                 self._child.signal(self._unsent)
             token = self._manager.changes.wait(token, None, self._pause)
+            if self._child.has_ended and not self._ended_by:
+                break  # by itself, whether or not there is a new token: its work is done
             if token is not None:
                 say("A new token is there: the command is started again with it.")
                 self._child.signal(signal.SIGTERM)
@@ -77,7 +79,9 @@ class _Supervisor:
                 self._see_it_end(self._child)
             if self._ended_by:
                 break
-        return BY_SIGNAL + self._ended_by if self._child is None else self._child.exit_code
+        if self._child is None:
+            return BY_SIGNAL + self._ended_by
+        return self._child.exit_code
 
     def _see_it_end(self, child: Child) -> None:
         if not child.wait(self._grace, self._waker):

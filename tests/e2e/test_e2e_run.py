@@ -194,6 +194,16 @@ def test_what_the_command_has_started_ends_with_it(rotating):
     assert not is_left
 
 
+def test_a_command_that_renews_and_ends_is_not_started_again(rotating):
+    """It has done its work, and the new token is its own doing."""
+    rotating.log_in()
+    renew = "from upstox_token_manager import UpstoxTokenManager as M; M().refresh_access_token()"
+    ended = rotating.run(*run(), *python(f"{renew}; {SHOW}"))
+
+    assert ended.code == 0
+    assert ended.out.count("has ") == 1
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"])
 def test_signals_are_passed_on(doors, name):
     """Once each, and the command's own end is ours."""
