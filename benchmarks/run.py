@@ -27,7 +27,7 @@ import processes  # noqa: E402
 
 from proofs.crowd import plain_crowds  # noqa: E402
 
-_PLACE = re.compile(r"(<!-- table -->\n).*?(\n<!-- end of table -->)", re.DOTALL)
+_PLACE = re.compile(r"(<!-- table -->\n).*?(<!-- end of table -->)", re.DOTALL)
 _PACKAGES = (
     *("requests", "python-dotenv", "schedule", "python-dateutil"),
     *("google-auth", "botocore", "msal", "schwabdev", "upstox-totp", "upstox-python-sdk"),
@@ -225,7 +225,7 @@ def main() -> None:
     if options.write:
         table = f"{_circumstances()}\n\n" + "\n".join(lines)
         text = options.write.read_text(encoding="utf-8")
-        filled = _PLACE.sub(lambda match: match[1] + table + match[2], text)
+        filled = _PLACE.sub(lambda match: f"{match[1]}{table}\n{match[2]}", text)
         options.write.write_text(filled, encoding="utf-8")
 
 

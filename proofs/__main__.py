@@ -12,7 +12,7 @@ from pathlib import Path
 from proofs.catalogue import ALL, Proof
 
 _HEAD = "| promise | tried | survived | lost | took |\n| --- | --- | --- | --- | --- |"
-_PLACE = re.compile(r"(<!-- figures -->\n).*?(\n<!-- end of figures -->)", re.DOTALL)
+_PLACE = re.compile(r"(<!-- figures -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 
 def main(arguments: list[str]) -> int:
@@ -63,7 +63,8 @@ def _circumstances() -> str:
 def write_figures(document: Path, figures: str) -> None:
     """Put the figures between their two marks in the document."""
     text = document.read_text(encoding="utf-8")
-    document.write_text(_PLACE.sub(lambda m: m[1] + figures + m[2], text), encoding="utf-8")
+    filled = _PLACE.sub(lambda match: f"{match[1]}{figures}\n{match[2]}", text)
+    document.write_text(filled, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -102,9 +102,10 @@ def test_a_proof_that_cannot_be_run_is_not_passed_over(monkeypatch, capsys):
     assert "not run: needs strace" in capsys.readouterr().out
 
 
-def test_figures_replace_only_figures(tmp_path):
-    """Nothing outside the marks is touched."""
+@pytest.mark.parametrize("old", ["", "x\n", "| x |\n\n| y |\n"])
+def test_figures_replace_only_figures(tmp_path, old):
+    """Nothing outside the marks is touched; at first there is nothing between them."""
     document = tmp_path / "d.md"
-    document.write_text("a\n<!-- figures -->\nx\n<!-- end of figures -->\nb\n")
+    document.write_text(f"a\n<!-- figures -->\n{old}<!-- end of figures -->\nb\n")
     write_figures(document, "| \\1 |")
     assert document.read_text() == ("a\n<!-- figures -->\n| \\1 |\n<!-- end of figures -->\nb\n")
