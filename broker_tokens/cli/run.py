@@ -25,6 +25,11 @@ _OTHERS = ("SIGUSR1", "SIGUSR2", "SIGWINCH")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command line takes."""
+    parser.usage = f"{parser.prog} [-h] [--env-file F] [--wait] [--grace 10s] -- COMMAND [ARG ...]"
+    parser.epilog = (
+        "The command has the token as UPSTOX_ACCESS_TOKEN and access_token, and is started again"
+        " when it changes. Exit codes: the command's own; 126 and 127 if it cannot be started."
+    )
     parser.add_argument(
         "--grace",
         type=length,

@@ -39,6 +39,7 @@ LABELS = {
     Endpoint.PROFILE: "profile",
     Endpoint.LTP: "last traded price",
     Endpoint.LOGOUT: "logout",
+    Endpoint.ORDER: "order",
     Endpoint.FEED: "feed authorization",
     Endpoint.APPROVAL: "request for approval",
     Endpoint.HOLIDAYS: "holidays",

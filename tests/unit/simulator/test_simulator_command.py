@@ -14,7 +14,8 @@ import pytest
 import requests
 from unit.simulator.practice import CREDENTIALS, PROFILE, TOKEN, at
 
-from broker_tokens.simulator.command import EXIT_TEMPORARY, add_arguments, run
+from broker_tokens.simulator.broker import Endpoint, Recorded
+from broker_tokens.simulator.command import EXIT_TEMPORARY, add_arguments, describe, run
 from broker_tokens.simulator.pace import AcceleratedClock
 
 ROOT = Path(__file__).parents[3]
@@ -191,3 +192,13 @@ def test_clock_at_speed_one_keeps_the_machines_pace():
     real[0] = 1.5
 
     assert clock() - start == timedelta(seconds=1.5)
+
+
+@pytest.mark.parametrize("endpoint", Endpoint)
+def test_every_request_has_its_line(endpoint):
+    """A request that could not be described would end the connection without an answer."""
+    now = datetime(2026, 11, 20, 4, 30, tzinfo=UTC)
+    line = describe(Recorded(endpoint, now, {}, 200))
+
+    assert line.startswith("10:00:00 ")
+    assert line.endswith(": 200")
