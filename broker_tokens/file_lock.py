@@ -25,10 +25,17 @@ else:
 # Longer than one token request may take (its deadline is 20 s) with its write and a second in line.
 DEFAULT_TIMEOUT = timedelta(seconds=60)
 
-# A waiter looks this often: far below what a token request takes, and no burden on the machine.
-_PAUSE_SECONDS = 0.02
+# A waiter looks often at first, far below what a token request takes, then less: of hundreds that
+# look 50 times a second the holder would get no turn.
+_FIRST_PAUSE_SECONDS = 0.02
+_LONGEST_PAUSE_SECONDS = 0.25
+_PAUSE_GROWTH = 1.5
 
 _HELD_ELSEWHERE = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+
+
+class Overtaken(Exception):
+    """What the lock was wanted for has been done by whoever held it."""
 
 
 class FileLock:
@@ -41,17 +48,25 @@ class FileLock:
         owned_like: str | None = None,
         timeout: timedelta = DEFAULT_TIMEOUT,
         pause: Callable[[float], None] = time.sleep,
+        is_overtaken: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Lock `path`, made 0600 when missing; root gives it to the owner of `owned_like`."""
+        """Lock `path`, made 0600 when missing; root gives it to the owner of `owned_like`.
+
+        `is_overtaken` is asked while another holds the lock; if so, entering raises Overtaken.
+        """
         self.path = path
         self._owned_like = owned_like
         self._pause = pause
+        self._is_overtaken = is_overtaken
         self._timeout = timeout.total_seconds()
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
         give_up_at = time.monotonic() + self._timeout
+        pause = _FIRST_PAUSE_SECONDS
         while not self.try_acquire():
+            if self._is_overtaken():
+                raise Overtaken
             if time.monotonic() >= give_up_at:
                 raise TemporaryFailure(
                     f"Another process has held the lock {self.path} for more than"
@@ -59,7 +74,8 @@ class FileLock:
                     "Try again; if it stays so, look for a stopped process that uses this .env.",
                     request_sent=False,
                 )
-            self._pause(_PAUSE_SECONDS)
+            self._pause(pause)
+            pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE_SECONDS)
         return self
 
     def __exit__(self, *exception: object) -> None:

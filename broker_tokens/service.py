@@ -13,6 +13,7 @@ from broker_tokens.errors import (
     TokenRejected,
 )
 from broker_tokens.expiry import next_cut
+from broker_tokens.file_lock import Overtaken
 from broker_tokens.look import Look
 from broker_tokens.model import (
     StoredTokens,
@@ -31,6 +32,7 @@ from broker_tokens.policy import (
 from broker_tokens.prompter import TokenPrompter
 from broker_tokens.renewals import adoption, refresh_grant, setbacks
 from broker_tokens.secrets import Secret
+from broker_tokens.store import Version
 from broker_tokens.watch import LearnCalendar, Probe, calendar_due_at, probe_due_at
 
 # One tick can adopt, fail to renew, learn the calendar, ask the phone, and tell the person; the
@@ -98,10 +100,8 @@ class TokenService(TokenPrompter):
             if look.situation.life is Life.UNKNOWN:
                 self._respect_backoff(look)
                 self._adopt()
-        look = self.look()
-        with suppress(TokenRejected):
-            if not look.tokens.is_live(look.now, min_valid):
-                self._renew_if_it_helps(look, min_valid)
+        while self._is_overtaken_at_renewing(min_valid):
+            pass  # look again
         look = self.look()
         token = look.tokens.access_token
         if token is None or not look.tokens.is_live(look.now, min_valid):
@@ -132,8 +132,10 @@ class TokenService(TokenPrompter):
                 with suppress(TokenRejected):  # told as such, and the next step replaces it
                     self.probe()
 
-    def _renew(self, is_due: Callable[[Look], bool]) -> StoredTokens:
-        with self._store.writing() as writer:
+    def _renew(
+        self, is_due: Callable[[Look], bool], version: Version | None = None
+    ) -> StoredTokens:
+        with self._store.writing(unless_changed_since=version) as writer:
             look = self._look(writer)
             if not is_due(look):
                 return look.tokens  # another process was faster
@@ -159,14 +161,30 @@ class TokenService(TokenPrompter):
             return None
         return self._unsaved[1] if self._unsaved[1].expires_at > look.now else None
 
-    def _renew_if_it_helps(self, look: Look, min_valid: timedelta) -> None:
+    def _is_overtaken_at_renewing(self, min_valid: timedelta) -> bool:
+        """Renew a dead token if that helps; return True if `.env` was changed by another meanwhile.
+
+        Of hundreds that meet a dead token one renews; the others need not queue for its lock.
+        """
+        version = self._store.version
+        look = self.look()
+        try:
+            if not look.tokens.is_live(look.now, min_valid):
+                self._renew_if_it_helps(look, min_valid, version)
+        except Overtaken:
+            return True
+        except TokenRejected:
+            pass  # noted in the state
+        return False
+
+    def _renew_if_it_helps(self, look: Look, min_valid: timedelta, version: Version | None) -> None:
         """Renew, unless there is no silent way or the new token would end at the same 03:30."""
         ends_at_cut = look.situation.is_live(look.now) and (
             look.tokens.expires_at == next_cut(look.now)
         )
         if look.situation.is_silent and not ends_at_cut:
             self._respect_backoff(look)
-            self._renew(lambda again: not again.tokens.is_live(again.now, min_valid))
+            self._renew(lambda again: not again.tokens.is_live(again.now, min_valid), version)
 
     def _respect_backoff(self, look: Look) -> None:
         if look.is_backing_off and look.state.retry_at is not None:

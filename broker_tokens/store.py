@@ -34,6 +34,10 @@ SECRET_KEYS = frozenset(
 )
 
 
+# Time of change (ns), inode and size.
+Version = tuple[int, int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One look at the store."""
@@ -116,17 +120,32 @@ class TokenStore:
             with self.writing():
                 pass  # whoever holds the lock begins with that
 
+    @property
+    def version(self) -> Version | None:
+        """Tells one version of the `.env` from the next; None while there is no file."""
+        try:
+            found = os.stat(self._given_path)
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_ino, found.st_size
+
     @contextmanager
-    def writing(self) -> Iterator["Writer"]:
+    def writing(self, unless_changed_since: Version | None = None) -> Iterator["Writer"]:
         """Hold the lock of this `.env`; raises StoreError or TemporaryFailure.
 
+        With a version, raises Overtaken as soon as whoever holds the lock has made another one.
         What the writer loads was read after the lock was had, so a renewal that another process
         finished meanwhile is seen, not repeated.
         """
         path = self.path
         read_bytes(path)
+        seen = unless_changed_since
         lock = FileLock(
-            path + ".lock", owned_like=path, timeout=self._lock_timeout, pause=self._pause
+            path + ".lock",
+            owned_like=path,
+            timeout=self._lock_timeout,
+            pause=self._pause,
+            is_overtaken=lambda: seen is not None and self.version != seen,
         )
         with lock:
             recover(path)

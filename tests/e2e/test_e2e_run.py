@@ -33,6 +33,16 @@ def fingerprint(token):
     return hashlib.sha256(token.encode()).hexdigest()[:8]
 
 
+# As a terminal starts it, also where the tests themselves run under nohup.
+HEEDING_HUP = (
+    *(sys.executable, "-c"),
+    (
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL);"
+        " os.execvp(sys.argv[1], sys.argv[1:])"
+    ),
+)
+
+
 def run(*options):
     """Return the command line of `run` with these options."""
     return (*UPSTOX_TOKEN, "run", *options, "--")
@@ -208,7 +218,7 @@ def test_a_command_that_renews_and_ends_is_not_started_again(rotating):
 def test_signals_are_passed_on(doors, name):
     """Once each, and the command's own end is ours."""
     doors.log_in()
-    with doors.start(*run(), *python(POLITE)) as running:
+    with doors.start(*run(), *python(POLITE), before=HEEDING_HUP) as running:
         running.wait_for("has ")
         running.process.send_signal(getattr(signal, name))
         ended = running.wait()

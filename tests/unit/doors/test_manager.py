@@ -11,7 +11,9 @@ from support.house import ist, running_house
 
 import upstox_token_manager
 from broker_tokens.clock import system_clock
+from broker_tokens.file_lock import FileLock
 from broker_tokens.simulator.broker import RefreshGrant
+from broker_tokens.store import TokenStore
 from upstox_token_manager import (
     ConfigurationError,
     LoginRequired,
@@ -91,6 +93,47 @@ def test_the_services_new_token_is_seen_without_a_restart(rotating):
 
     assert len(set(seen)) == 4
     assert rotating.broker.is_live(seen[-1])
+
+
+def test_a_token_that_another_brings_while_one_waits_is_taken_at_once(rotating):
+    """The other still holds the lock, and writes its notes; nobody has to queue behind it."""
+    first = rotating.log_in()
+    rotating.clock.now = ist("2026-11-21 03:31")
+    path = str(rotating.env_file)
+    fresh = rotating.broker.mint()
+    with FileLock(path + ".lock"):
+
+        def pause(_):
+            rotating.set(access_token=fresh)
+
+        service = rotating.service()
+        service._store = TokenStore(path, pause=pause)
+        got = service.current_token()
+
+    assert got.reveal() == fresh != first
+    assert rotating.broker.token_requests == 1
+
+
+def test_a_change_that_brings_no_token_is_waited_on(rotating):
+    """Somebody adds a comment meanwhile: the wait for the lock goes on, and ends in a renewal."""
+    rotating.log_in()
+    rotating.clock.now = ist("2026-11-21 03:31")
+    path = str(rotating.env_file)
+    holder = FileLock(path + ".lock")
+    assert holder.try_acquire()
+    pauses = []
+
+    def pause(_):
+        pauses.append(1)
+        rotating.set(NOTE=str(len(pauses)))
+        if len(pauses) == 3:
+            holder.release()
+
+    service = rotating.service()
+    service._store = TokenStore(path, pause=pause)
+
+    assert rotating.broker.is_live(service.current_token().reveal())
+    assert rotating.broker.token_requests == 2
 
 
 def test_a_margin_that_no_token_can_meet_is_refused_without_asking_the_broker(rotating):

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from broker_tokens.errors import EXIT_CONFIGURATION, EXIT_TEMPORARY, StoreError, TemporaryFailure
-from broker_tokens.file_lock import FileLock
+from broker_tokens.file_lock import FileLock, Overtaken
 
 HOLD = """
 lock = FileLock(sys.argv[1])
@@ -179,6 +179,37 @@ finally:
     os.waitpid(pid, 0)
 """
     assert scripts.run(body, path).exit_code == 0
+
+
+def test_a_waiter_looks_less_and_less_often(path, holder):
+    """At first at once, and of hundreds that wait none keeps the holder from its work."""
+    pauses = []
+
+    def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 12:
+            holder.kill()
+            holder.wait()
+
+    with FileLock(path, pause=pause):
+        pass
+
+    assert pauses[0] == 0.02
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 0.25
+
+
+def test_a_waiter_that_is_overtaken_leaves_without_the_lock(path, holder):
+    """What it was wanted for is done; a free lock is taken without asking."""
+    is_done = iter([False, False, True])
+    waiting = FileLock(path, pause=lambda _: None, is_overtaken=lambda: next(is_done))
+    with pytest.raises(Overtaken):
+        waiting.__enter__()
+    holder.kill()
+    holder.wait()
+
+    with FileLock(path, is_overtaken=lambda: True):
+        assert not FileLock(path).try_acquire()
 
 
 def test_root_shares_it_with_the_owner_of_the_env(path, tmp_path, needs_root):
