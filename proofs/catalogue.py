@@ -38,7 +38,7 @@ def _is_here(name: str) -> bool:
     if name in ("systemd", "npm dotenv"):
         return name in env_files.installed_readers()
     if name == "libfaketime":
-        return real_clock.library() is not None
+        return real_clock.libfaketime() is not None
     return proxies.find(name) is not None
 
 

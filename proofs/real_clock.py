@@ -60,7 +60,7 @@ class _Scene:
         """Run the daemon from `now` on; its clock shows `shown` then, if that is not `now`."""
         self.set_daemon_clock(ist(shown or now))
         environ = {
-            "LD_PRELOAD": str(library()),
+            "LD_PRELOAD": str(libfaketime()),
             "FAKETIME_TIMESTAMP_FILE": str(self.order),
             "FAKETIME_NO_CACHE": "1",
             "TZ": "Asia/Kolkata",
@@ -80,7 +80,7 @@ class _Scene:
         return int(self.doors.broker.count(TOKEN)) - 1
 
 
-def library() -> Path | None:
+def libfaketime() -> Path | None:
     """Return libfaketime, if this machine has it."""
     return next(iter(Path("/").glob(_LIBRARIES.removeprefix("/"))), None)
 
