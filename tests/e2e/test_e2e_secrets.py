@@ -51,32 +51,34 @@ class Sweep:
         self._number = 0
         self.answers = ()  # what the next program may print
 
-    def run(self, *command, may_print=(), **options):
+    def run(self, *command, may_print=(), may_hand_on=(), **options):
         """Run a program to its end, and search."""
-        with self.watch(may_print) as before:
+        with self.watch(may_print, may_hand_on) as before:
             return self.doors.run(*command, before=before, hide_out=not may_print, **options)
 
     @contextmanager
-    def watch(self, may_print=()):
+    def watch(self, may_print=(), may_hand_on=()):
         """Give the command that traces another; search its trace when left."""
         self._number += 1
         trace = self._folder / f"trace.{self._number}"
         yield (*_TRACE, str(trace))
-        self._search(trace.read_text(encoding="utf-8", errors="replace"), may_print)
+        self._search(trace.read_text(encoding="utf-8", errors="replace"), may_print, may_hand_on)
 
-    def _search(self, trace, may_print):
+    def _search(self, trace, may_print, may_hand_on):
         secrets = {*self.doors.broker.secrets, HOOK_PASSWORD, NOTIFIER_SECRET}
         forms = {form for secret in secrets for form in (secret, quote(secret, safe=""))}
         begin, *lines = trace.splitlines()
         assert "execve(" in begin  # of the program itself: what it was given is not its doing
         for line in lines:
             for found in (form for form in forms if form in line):
-                assert self._may_go_there(line, found, may_print), f"{found} in {line[:2000]}"
+                may_go = self._may_go_there(line, found, may_print, may_hand_on)
+                assert may_go, f"{found} in {line[:2000]}"
 
-    def _may_go_there(self, line, found, may_print):
+    def _may_go_there(self, line, found, may_print, may_hand_on):
         call, _, rest = line.partition("(")
         if "execve" in call:
-            return False
+            arguments, _, environment = rest.partition("], [")
+            return found in may_hand_on and found in environment and found not in arguments
         place = re.match(r"(\d+)<(.*?)>(?:\(deleted\))?,", rest)
         number, where = place.groups() if place else ("", "")
         env_file = str(self.doors.env_file)
@@ -122,6 +124,14 @@ def log_in(sweep):
         running.type(consent(address))
         assert running.wait().code == 0
     return sweep.doors.values["access_token"]
+
+
+def test_a_command_that_is_given_the_token_is_given_nothing_else(sweep):
+    """In its environment, not in its arguments; no other secret of `.env` goes along."""
+    token = log_in(sweep)
+    ended = sweep.run(*UPSTOX_TOKEN, "run", "--", "true", may_hand_on=(token,))
+
+    assert ended.code == 0
 
 
 def test_every_command(sweep):
