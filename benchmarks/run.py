@@ -183,9 +183,10 @@ def _service(idle_seconds: float) -> Iterator[Row]:
 
 
 def _number(figure: float) -> str:
-    return (
-        f"{figure:,.0f}" if figure >= 100 else f"{figure:.2g}" if figure < 10 else f"{figure:.1f}"
-    )
+    """Return a figure with about three digits that count."""
+    if figure >= 100:
+        return f"{figure:,.0f}"
+    return f"{figure:.1f}" if figure >= 10 else f"{figure:.2f}"
 
 
 def _circumstances() -> str:
