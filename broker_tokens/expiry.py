@@ -62,6 +62,17 @@ def subject_claim(token: Secret) -> str | None:
     return subject if isinstance(subject, str) and subject else None
 
 
+def is_read_only(token: Secret) -> bool:
+    """Whether a JWT looks like a read-only one of a year (Upstox docs, Analytics Token); a hint.
+
+    It says so, or it lives beyond the 03:30 at which every normal token ends.
+    """
+    claims = _claims(token)
+    issued_at, dies = _instant(claims.get("iat")), _instant(claims.get("exp"))
+    is_long = issued_at is not None and dies is not None and dies > next_cut(issued_at)
+    return claims.get("isExtended") is True or is_long
+
+
 def _instant(epoch: object) -> datetime | None:
     if isinstance(epoch, bool) or not isinstance(epoch, int | float):
         return None

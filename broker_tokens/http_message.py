@@ -35,6 +35,10 @@ class Reply:
     body: bytes = field(repr=False)
 
 
+class NoReply(TemporaryFailure):
+    """No reply came: the network, TLS, a proxy or the time was in the way."""
+
+
 class BrokenOff(TemporaryFailure):
     """The connection broke off within the reply's body; `reply` has what had come of it."""
 

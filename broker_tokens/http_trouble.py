@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import requests
 import urllib3
 
-from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenError
-from broker_tokens.http_message import host_of
+from broker_tokens.errors import ConfigurationError, TokenError
+from broker_tokens.http_message import NoReply, host_of
 
 # What an address raises that can never be called, or a proxy of a kind that `requests` cannot use.
 _MALFORMED = (
@@ -44,7 +44,7 @@ def explain(error: Exception, url: str, *, sent: bool) -> TokenError:
             "Correct or unset that variable.",
         )
     cause, advice = network_trouble(error, host)
-    return TemporaryFailure(cause, advice, request_sent=sent)
+    return NoReply(cause, advice, request_sent=sent)
 
 
 def network_trouble(error: BaseException, host: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from broker_tokens import __version__
 from broker_tokens.errors import TemporaryFailure
-from broker_tokens.http_message import Reply, Request, host_of
+from broker_tokens.http_message import NoReply, Reply, Request, host_of
 from broker_tokens.waker import Waker
 
 # Cloudflare refuses some unnamed clients (error 1010), so ours says who it is.
@@ -60,7 +60,7 @@ class HttpTransport:
             attempt.cut()
             done.close()
         if not is_done:
-            raise TemporaryFailure(
+            raise NoReply(
                 f"{host_of(request.url)} gave no complete answer within"
                 f" {self._deadline.total_seconds():.0f} s.",
                 "Check the network and the broker's status page if it stays so.",

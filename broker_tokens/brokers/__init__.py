@@ -44,6 +44,17 @@ class ApprovalReply:
     notifier_url: str = field(default="", repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """Who answered a call without a token, and by its clock when (aware), as far as it says.
+
+    `error` is None if it was the broker itself, else what stands in its place.
+    """
+
+    date: datetime | None
+    error: TokenError | None = None
+
+
 class Broker(Protocol):
     """What the service asks of a broker. All methods raise TokenError and its kinds."""
 
@@ -62,11 +73,20 @@ class Broker(Protocol):
         Raises OutcomeUnknown when the phone may have been asked all the same.
         """
 
+    def greet(self) -> Greeting:
+        """Return who answers a call without a token; raises NoReply if nobody does."""
+
     def check_life(self, token: Secret) -> None:
         """Return if the broker takes the token for alive; raise TokenRejected if it does not."""
 
     def user_id(self, token: Secret) -> str:
         """Return whose token it is."""
+
+    def profile(self, token: Secret) -> str:
+        """Return whose token it is by the profile alone; raises CallNotAllowed where gated."""
+
+    def feed_address(self, token: Secret) -> Secret:
+        """Return the one-time address of the market feed; raises CallNotAllowed if refused."""
 
     def last_price(self, token: Secret) -> float:
         """Return the NIFTY 50's last price."""

@@ -5,51 +5,34 @@ whoever is given a refresh token. Beside the standard stands approval on the pho
 a form, and the token comes to a notifier, not in the reply.
 """
 
-from collections.abc import Mapping
-from datetime import date
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from broker_tokens.brokers import ApprovalReply, CallNotAllowed, OutcomeUnknown, UselessReply
-from broker_tokens.brokers import upstox_calendar as calendar
-from broker_tokens.brokers.upstox_errors import Call, error_for, is_plain_no, read_json
+from broker_tokens.brokers import ApprovalReply, OutcomeUnknown, UselessReply
+from broker_tokens.brokers.upstox_calls import UpstoxCalls
+from broker_tokens.brokers.upstox_errors import Call, is_plain_no
 from broker_tokens.brokers.upstox_fields import (
     address_in,
     instant_in,
-    number_in,
     refresh_token_in_fragment,
     seconds_in,
     token_in,
     user_id_in,
 )
-from broker_tokens.clock import Clock
-from broker_tokens.errors import ConfigurationError, TemporaryFailure, TokenError, TokenRejected
-from broker_tokens.expiry import expiry_of, next_cut, subject_claim
+from broker_tokens.errors import ConfigurationError, TemporaryFailure
+from broker_tokens.expiry import expiry_of, next_cut
 from broker_tokens.http_message import BrokenOff, Reply, Request
-from broker_tokens.model import Session, TokenReply
+from broker_tokens.model import TokenReply
 from broker_tokens.secrets import Secret
-from broker_tokens.settings import Settings
-from broker_tokens.transport import Transport
 
 _AUTHORIZE = "/v2/login/authorization/dialog"
 _TOKEN = "/v2/login/authorization/token"  # noqa: S105 -- a path
-_PROFILE = "/v2/user/profile"
-_LOGOUT = "/v2/logout"
-_LAST_PRICE = "/v3/market-quote/ltp"
 _APPROVAL = "/v3/login/auth/token/request"
-_HOLIDAYS = "/v2/market/holidays"
-_TIMINGS = "/v2/market/timings"
-_NIFTY_50 = "NSE_INDEX|Nifty 50"
 
 
-class Upstox:
-    """Upstox's login and the calls that tell whether a token lives."""
-
-    def __init__(self, settings: Settings, transport: Transport, clock: Clock) -> None:
-        self._settings = settings
-        self._transport = transport
-        self._clock = clock
+class Upstox(UpstoxCalls):
+    """Upstox's login, and by inheritance the calls that its tokens are for."""
 
     def authorization_url(self, state: str | None = None) -> str:
         """Return the address of the login dialog (Upstox docs, Authorize)."""
@@ -110,85 +93,6 @@ class Upstox:
             raise _approval_lost(error) from None
         return self._read_approval(content.get("data"))
 
-    def check_life(self, token: Secret) -> None:
-        """Return if the token lives; raises TokenRejected, or TemporaryFailure if it is unclear.
-
-        Asks for the NIFTY 50's price, which needs a token but no static IP (Upstox docs, LTP V3).
-        """
-        try:
-            self.last_price(token)
-        except CallNotAllowed:
-            return
-
-    def last_price(self, token: Secret) -> float:
-        """Return the NIFTY 50's last price in rupees."""
-        path = f"{_LAST_PRICE}?{_encoded({'instrument_key': _NIFTY_50})}"
-        quotes = self._call("GET", path, token).get("data")
-        for each in quotes.values() if isinstance(quotes, dict) else ():
-            if isinstance(each, dict) and each.get("instrument_token") == _NIFTY_50:
-                price = number_in(each.get("last_price"))
-                if price is not None:
-                    return price
-        raise TemporaryFailure("Upstox's reply holds no price of the NIFTY 50.", "Try again later.")
-
-    def user_id(self, token: Secret) -> str:
-        """Return the account's id: from the profile, or the JWT where the profile is gated."""
-        try:
-            data = self._call("GET", _PROFILE, token).get("data")
-        except CallNotAllowed:
-            claimed = user_id_in(subject_claim(token))
-            if claimed is None:
-                raise
-            return claimed
-        found = user_id_in(data.get("user_id")) if isinstance(data, dict) else None
-        if found is None:
-            raise TemporaryFailure("Upstox's profile reply names no user.", "Try again later.")
-        return found
-
-    def market_days(
-        self, exchange: str, today: date, token: Secret | None, known: Mapping[date, Session | None]
-    ) -> Mapping[date, Session | None]:
-        """Return the days on which `exchange` is closed (None) or open at hours of their own.
-
-        Needs no token, save for the special sessions of the next weekend (Upstox docs, Market
-        Holidays and Market Timings). What is `known` already stays where nothing can be had.
-        """
-        entries = self._call("GET", _HOLIDAYS, token).get("data")
-        if not isinstance(entries, list):
-            raise TemporaryFailure("Upstox's reply holds no list of holidays.", "Try again later.")
-        days = calendar.days_of_holidays(entries, exchange, today)
-        if not entries:  # no year is without holidays
-            days = calendar.weekdays_of(known, today)
-        for day in calendar.weekend_days(today):
-            if day not in days:
-                session = self._special_session(exchange, day, token, known.get(day))
-                days |= {} if session is None else {day: session}
-        return calendar.nearest(days)
-
-    def log_out(self, token: Secret) -> None:
-        """End the token (Upstox docs, Logout); one that is dead already is no error.
-
-        The 401 of this endpoint is not the usual envelope, so its status decides; with the code of
-        the static-IP gate the token lives on.
-        """
-        reply = self._transport.send(self._bearer("DELETE", _LOGOUT, token))
-        error = error_for(Call.BEARER, reply, self._clock())
-        is_dead = isinstance(error, TokenRejected) or reply.status == 401
-        if error is not None and (isinstance(error, CallNotAllowed) or not is_dead):
-            raise error
-
-    def _special_session(
-        self, exchange: str, day: date, token: Secret | None, known: Session | None
-    ) -> Session | None:
-        """Return the session of a Saturday or Sunday; what is `known` if it cannot be asked for."""
-        if token is None:
-            return known
-        try:
-            timings = self._call("GET", f"{_TIMINGS}/{day}", token).get("data")
-        except TokenError:
-            return known
-        return calendar.session_of_timings(timings, exchange, day)
-
     def _require_credentials(self) -> None:
         if not self._settings.has_credentials:
             raise ConfigurationError(
@@ -196,20 +100,6 @@ class Upstox:
                 "Set UPSTOX_CLIENT_ID and UPSTOX_CLIENT_SECRET in .env, from your app at"
                 " https://account.upstox.com/developer/apps",
             )
-
-    def _call(self, method: str, path: str, token: Secret | None) -> dict[str, Any]:
-        if token is None:
-            return self._send(Call.BEARER, Request(method, self._settings.api_url + path))
-        return self._send(Call.BEARER, self._bearer(method, path, token))
-
-    def _bearer(self, method: str, path: str, token: Secret) -> Request:
-        if not token.is_well_formed:
-            raise TokenRejected(
-                "Token is expired or invalid: it holds a character that no token has.",
-                "Copy it again, or log in: python init_tokens.py",
-            )
-        headers = {"Authorization": f"Bearer {token.reveal()}"}
-        return Request(method, self._settings.api_url + path, headers)
 
     def _request_token(self, call: Call, form: dict[str, str]) -> TokenReply:
         self._require_credentials()
@@ -229,15 +119,6 @@ class Upstox:
         except TemporaryFailure as error:
             raise _salvaged(error, reply) from None
         return self._read_token_reply(body)
-
-    def _send(self, call: Call, request: Request) -> dict[str, Any]:
-        return self._content(call, self._transport.send(request))
-
-    def _content(self, call: Call, reply: Reply) -> dict[str, Any]:
-        error = error_for(call, reply, self._clock())
-        if error is not None:
-            raise error
-        return read_json(reply) or {}
 
     def _read_approval(self, data: object) -> ApprovalReply:
         """Read what was granted; a request lives until the next 03:30 IST at the longest."""

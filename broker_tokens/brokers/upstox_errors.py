@@ -24,6 +24,7 @@ class Call(Enum):
     REFRESH = auto()
     APPROVAL = auto()
     BEARER = auto()
+    FEED = auto()
 
 
 # RFC 6749 governs these alone.
@@ -113,7 +114,7 @@ def _by_code(call: Call, codes: set[str], reply: Reply, now: datetime) -> TokenE
     known = _wherever_it_comes(codes, reply, now)
     if known is not None or not codes:
         return known
-    if call is Call.BEARER:
+    if call in (Call.BEARER, Call.FEED):
         return _at_a_bearer_call(codes)
     if call is Call.APPROVAL:
         return _at_an_approval(codes)
@@ -217,6 +218,8 @@ def _by_status(
             f"Upstox redirects the request (HTTP {status}), which is not followed.",
             "Check UPSTOX_API_URL and any proxy in between.",
         )
+    if status == 403 and call is Call.FEED and body is not None:
+        return _feed_refused(which)
     if status in (401, 403) or status >= 500:
         cause = f"{_status_words(status)} Upstox gave no reason that we know{which}."
         return TemporaryFailure(cause, _LATER, retry_after=wait)
@@ -281,6 +284,15 @@ def _credentials_refused(reason: str) -> ConfigurationError:
         f"Upstox refuses the app's credentials: {reason}.",
         "Compare UPSTOX_CLIENT_ID, UPSTOX_CLIENT_SECRET and UPSTOX_REDIRECT_URI with the app at"
         f" {codes_of.APPS}",
+    )
+
+
+def _feed_refused(which: str) -> CallNotAllowed:
+    """Read a 403 as field reports do: too many sockets, or not in the plan; the token lives."""
+    return CallNotAllowed(
+        f"403 Forbidden: Upstox refuses the market feed to this token{which}.",
+        "Close other programs that hold a feed of this account, look up what your plan includes,"
+        " or log in for a normal access token: python init_tokens.py",
     )
 
 

@@ -3,10 +3,12 @@
 import math
 import re
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from broker_tokens.env_text import is_safe_value
 from broker_tokens.secrets import Secret
+from broker_tokens.setting_values import LOOPBACK_HOSTS
 
 # A token is a header's value; web servers refuse headers beyond 8 KB.
 _LONGEST_TOKEN = 8_000
@@ -18,7 +20,7 @@ _REFRESH_TOKEN = re.compile(rb'"refresh_token"\s*:\s*"([!#-\[\]-~]{1,8000})"')
 _USER_ID = re.compile(r"[A-Za-z0-9]{1,64}")
 
 # Browsers and proxies take no longer address.
-_ADDRESS = re.compile(r"https?://[!-~]{1,2000}", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?:https?|wss?)://[!-~]{1,2000}", re.IGNORECASE)
 
 # Python refuses to convert thousands of digits; an epoch in milliseconds has 13.
 _DIGITS = re.compile(r"[0-9]{1,15}")
@@ -47,11 +49,25 @@ def user_id_in(value: object) -> str | None:
 
 def address_in(value: object) -> str | None:
     """Return a web address that can be taken apart."""
-    if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
+    is_one = _scheme_and_host(value)[0] in ("http", "https")
+    return value if isinstance(value, str) and is_one else None
+
+
+def socket_address_in(value: object) -> Secret | None:
+    """Return a WebSocket's address, which opens for whoever has it: TLS, loopback aside."""
+    scheme, host = _scheme_and_host(value)
+    is_safe = scheme == "wss" or (scheme == "ws" and host in LOOPBACK_HOSTS)
+    return Secret(value) if isinstance(value, str) and is_safe else None
+
+
+def http_date_in(value: object) -> datetime | None:
+    """Return the instant of a `Date` header (RFC 9110, section 5.6.7), which is always in GMT."""
+    if not isinstance(value, str):
         return None
     try:
-        return value if urlsplit(value).hostname else None
-    except ValueError:
+        date = parsedate_to_datetime(value)
+        return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
 
 
@@ -81,3 +97,14 @@ def number_in(value: object) -> float | None:
     except OverflowError:
         return None
     return number if math.isfinite(number) else None
+
+
+def _scheme_and_host(value: object) -> tuple[str, str]:
+    """Return the parts of an address that tell what it is; two empty texts if it is none."""
+    if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
+        return "", ""
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return "", ""
+    return (parts.scheme, parts.hostname) if parts.hostname else ("", "")

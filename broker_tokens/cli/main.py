@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 from broker_tokens.app import build_service
 from broker_tokens.background import listening_service
-from broker_tokens.cli import init, run, status
+from broker_tokens.cli import check, init, run, status
 from broker_tokens.cli.arguments import length
 from broker_tokens.cli.output import answer, guarded, say
 from broker_tokens.clock import format_ist
 from broker_tokens.env_path import locate
-from broker_tokens.errors import EXIT_OK, EXIT_TEMPORARY, ConfigurationError, TokenError
+from broker_tokens.errors import EXIT_OK, EXIT_TEMPORARY, ConfigurationError
 from broker_tokens.file_metadata import open_to_others
 from broker_tokens.notices import channels
 from broker_tokens.notices.words import Kind, Notice
@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         "--phone", action="store_true", help="ask for approval on the phone instead, once more"
     )
     _add_login(commands)
-    _add(commands, "check", _check, "ask the broker whether the token works")
+    _add(commands, "check", check.run, "ask the broker whether the token works, and what for")
     notifier = _add(
         commands, "notifier", _notifier, "print the notifier address to register at the broker"
     )
@@ -182,20 +182,6 @@ def _notify(options: argparse.Namespace) -> int:
             is_well = False
             say(finished.said)
     return EXIT_OK if is_well else EXIT_TEMPORARY
-
-
-def _check(options: argparse.Namespace) -> int:
-    service = _service(options)
-    price = service.confirm()
-    answer(f"Token is valid and working! NIFTY 50: {price:,.2f}")
-    look = service.look()
-    assert look.tokens.access_token is not None  # noqa: S101 -- confirm() found it
-    try:
-        answer(f"Account: {look.broker.user_id(look.tokens.access_token)}")
-    except TokenError as error:
-        say(f"The profile gave no answer: {error.cause}")
-        return error.exit_code if error.exit_code == EXIT_TEMPORARY else EXIT_OK
-    return EXIT_OK
 
 
 def _logout(options: argparse.Namespace) -> int:

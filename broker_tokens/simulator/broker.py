@@ -74,8 +74,10 @@ class SimulatedUpstox:
     `newest_token_only` (a new access token ends the user's older ones) and `statuses` (error code
     to HTTP status), `holidays_need_token`. `user_id` is whoever consents next, in the dialog or on
     the phone. It may be reassigned, as may `notifier_url`, `approval_refusal` (UDAPI1124 and its
-    like), `static_ip_gate` (the profile is refused), `holidays` and `faults` (endpoint -> the error
-    codes of its next replies). `deliver` sends a webhook and returns its status.
+    like), `static_ip_gate` (the profile is refused), `feed_refusal` (the code of the feed's 403),
+    `holidays`, `faults` (endpoint -> the error codes of its next replies) and `date_shift` (how far
+    the `Date` header is from the clock; None: no such header). `deliver` sends a webhook and
+    returns its status.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class SimulatedUpstox:
     ) -> None:
         self.clock = clock
         self.faults: dict[Endpoint, list[str]] = {}
+        self.date_shift: timedelta | None = timedelta(0)
         self._deliver = deliver
         self._deliveries: deque[Delivery] = deque(maxlen=MAX_RECORDED)
         self.user_id = user_id
@@ -180,6 +183,15 @@ class SimulatedUpstox:
     def static_ip_gate(self, is_closed: bool) -> None:
         self._resources.static_ip_gate = is_closed
 
+    @property
+    def feed_refusal(self) -> str:
+        """The code with which the feed's address is refused, with 403; empty: it is given."""
+        return self._resources.feed_refusal
+
+    @feed_refusal.setter
+    def feed_refusal(self, code: str) -> None:
+        self._resources.feed_refusal = code
+
     def approve(self, copies: int = 1) -> str:
         """Tap Approve on the phone: mint, and deliver the webhook `copies` times.
 
@@ -229,6 +241,11 @@ class SimulatedUpstox:
         """Return a live access token, as the developer page's Generate button gives."""
         with self._lock:
             return self._ledger.issue_access(user_id or self.user_id)
+
+    def mint_analytics(self, user_id: str | None = None) -> str:
+        """Return a read-only token of a year, as the developer page makes (Analytics Token)."""
+        with self._lock:
+            return self._ledger.analytics_token(user_id or self.user_id)
 
     def revoke(self, access_token: str) -> None:
         """End one access token early."""

@@ -46,6 +46,7 @@ class Ledger:
         self._codes: dict[str, Holding] = {}
         self._access: dict[str, Holding] = {}
         self._extended: dict[str, Holding] = {}
+        self._analytics: dict[str, Holding] = {}
         # Spent refresh tokens stay listed: presenting one must be recognised as a replay.
         self._families: dict[str, Family] = {}
 
@@ -77,7 +78,7 @@ class Ledger:
 
     def holding(self, access_token: str) -> Holding | None:
         """Return who holds a live access token and until when; None when it is dead."""
-        holding = self._access.get(access_token)
+        holding = self._access.get(access_token) or self._analytics.get(access_token)
         return holding if holding and self._counts(holding) else None
 
     def revoke_access(self, access_token: str) -> None:
@@ -105,6 +106,20 @@ class Ledger:
     def is_extended(self, token: str) -> bool:
         """Tell whether this is a live extended token."""
         holding = self._extended.get(token)
+        return holding is not None and self._counts(holding)
+
+    def analytics_token(self, user_id: str) -> str:
+        """Return a new read-only token of a year; it ends the user's older one (Upstox docs)."""
+        for key in [key for key, held in self._analytics.items() if held.user_id == user_id]:
+            del self._analytics[key]
+        now = self._clock()
+        token = self._mint.extended_token(user_id, now)
+        self._analytics[token] = Holding(user_id, now + EXTENDED_LIFE)
+        return token
+
+    def is_analytics(self, token: str) -> bool:
+        """Tell whether this is a live Analytics token."""
+        holding = self._analytics.get(token)
         return holding is not None and self._counts(holding)
 
     def open_family(self, user_id: str) -> Family:

@@ -32,6 +32,7 @@ class Resources:
         self._holidays_need_token = holidays_need_token
         self.holidays = holidays
         self.static_ip_gate = False
+        self.feed_refusal = ""
 
     def _bearer(self, request: Request) -> str:
         """Return the user of a live bearer token (Upstox docs, Error Codes)."""
@@ -45,9 +46,9 @@ class Resources:
         return holding.user_id
 
     def profile(self, request: Request) -> Response:
-        """Return whose token it is, unless the static IP's gate is closed."""
+        """Return whose token it is, unless the gate is closed, as it is to Analytics tokens."""
         user_id = self._bearer(request)
-        if self.static_ip_gate:
+        if self.static_ip_gate or self._ledger.is_analytics(request.bearer()):
             raise RefusalError("UDAPI1221")
         return _success(profile_of(user_id))
 
@@ -77,6 +78,8 @@ class Resources:
     def place_order(self, request: Request) -> Response:
         """Take an order, whatever it is for (Upstox docs, Place Order V3)."""
         self._bearer(request)
+        if self._ledger.is_analytics(request.bearer()):
+            raise RefusalError("UDAPI1221")
         order_id = str(secrets.randbelow(10**15) + 10**15)
         return json_response(
             {"status": "success", "data": {"order_ids": [order_id]}, "metadata": {"latency": 30}}
@@ -85,6 +88,8 @@ class Resources:
     def feed(self, request: Request) -> Response:
         """Return a one-time address, both spellings (Upstox docs, Market Data Feed V3)."""
         self._bearer(request)
+        if self.feed_refusal:
+            raise RefusalError(self.feed_refusal, status=403)
         once = {"requestId": secrets.token_hex(16), "code": secrets.token_urlsafe(16)}
         address = with_query(FEED_ADDRESS, once)
         return _success({"authorized_redirect_uri": address, "authorizedRedirectUri": address})

@@ -3,7 +3,7 @@
 import os
 import socket
 import sys
-from datetime import UTC
+from datetime import UTC, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
@@ -172,7 +172,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def date_time_string(self, timestamp: float | None = None) -> str:  # noqa: ARG002 -- stdlib
         """Return the `Date` header by the broker's clock, which may be far from the machine's."""
-        return format_datetime(self.server.broker.clock().astimezone(UTC), usegmt=True)
+        broker = self.server.broker
+        now = broker.clock() + (broker.date_shift or timedelta(0))
+        return format_datetime(now.astimezone(UTC), usegmt=True)
+
+    def send_header(self, keyword: str, value: str) -> None:
+        """Send a header, but for the `Date` of a broker that shall tell none."""
+        if keyword != "Date" or self.server.broker.date_shift is not None:
+            super().send_header(keyword, value)
 
     def version_string(self) -> str:
         """Return the `Server` header."""

@@ -25,6 +25,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "UDAPI1087": (400, "One of the instrument keys is invalid"),
     "UDAPI1123": (400, "The notifier URL is missing"),  # status undocumented, as of the next three
     "UDAPI1124": (400, "The user is not an individual"),
+    "UDAPI1149": (403, "Upstox Plus is needed for this API"),  # status undocumented
     "UDAPI1155": (400, "The app is under review or rejected"),
     "UDAPI1157": (400, "The app has expired"),
     "UDAPI1221": (401, "This API is allowed only from the registered static IP"),

@@ -46,6 +46,11 @@ class ScriptedUpstox(SimulatedUpstox):
         self.secrets.add(token)
         return token
 
+    def mint_analytics(self, user_id: str | None = None) -> str:
+        token = super().mint_analytics(user_id)
+        self.secrets.add(token)
+        return token
+
     def count(self, path: str) -> int:
         """Return how many requests for `path` have arrived, answered or not."""
         with self._arrival:
@@ -68,6 +73,14 @@ class ScriptedUpstox(SimulatedUpstox):
         with suppress(ValueError):
             body = json.loads(response.body)
             self._note(body if isinstance(body, dict) else {})
+            self._note_feed(body)
+
+    def _note_feed(self, body: object) -> None:
+        """The address of a feed opens it, once, for whoever has it."""
+        data = body.get("data") if isinstance(body, dict) else None
+        address = data.get("authorized_redirect_uri") if isinstance(data, dict) else None
+        if address:
+            self.secrets.update(parse_qs(urlsplit(address).query)["code"])
 
 
 class Hang:

@@ -27,7 +27,7 @@ FLOORS = {
     ],
     "2 brokers": [
         *("brokers", "brokers.upstox_codes", "brokers.upstox_errors", "brokers.upstox_fields"),
-        *("brokers.upstox_calendar", "brokers.upstox"),
+        *("brokers.upstox_calendar", "brokers.upstox_calls", "brokers.upstox"),
     ],
     "3 ways of renewal, words, web, notices": [
         *("renewals", "renewals.login_link", "look", "announcer", "forecast", "event_log", "logs"),
@@ -42,6 +42,7 @@ FLOORS = {
     "4 service": ["intake", "lookout", "prompter", "service", "loop"],
     "5 wiring": ["aftermath", "app", "changes", "background", "listener", "upstox_token_manager"],
     "5 for strategies": ["bearer", "with_requests", "with_httpx", "with_upstox_client"],
+    "5 doctor": ["doctor", "doctor.finding", "doctor.questions"],
     "6 doors": [
         *(
             "cli",
@@ -50,6 +51,7 @@ FLOORS = {
             "cli.child",
             "cli.run",
             "cli.status",
+            "cli.check",
             "cli.init",
             "cli.demo_strategy",
             "cli.demo",

@@ -121,8 +121,16 @@ def test_broker_unknown_code_is_temporary_and_named(call):
     for status in (200, 400, 401, 403, 422, 500):
         error = error_for(call, refusal(status, "UDAPI999999"), NOW)
 
-        check(error, TemporaryFailure)
+        is_refused_feed = (call, status) == (Call.FEED, 403)
+        check(error, CallNotAllowed if is_refused_feed else TemporaryFailure)
         assert "UDAPI999999" in error.cause
+
+
+def test_broker_feed_that_is_forbidden_says_nothing_of_the_token():
+    """Too many sockets, or not in the plan: only a person can change that; a page says nothing."""
+    check(error_for(Call.FEED, reply(403, {}), NOW), CallNotAllowed)
+    check(error_for(Call.FEED, reply(403, b"<html>"), NOW), TemporaryFailure)
+    check(error_for(Call.BEARER, reply(403, {}), NOW), TemporaryFailure)
 
 
 @pytest.mark.parametrize(
