@@ -34,6 +34,10 @@ _PAUSE_GROWTH = 1.5
 _HELD_ELSEWHERE = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 
+# Not followed, not handed to children, and no wait for the other end of a pipe.
+_LOOKING_FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK"))
+
+
 class Overtaken(Exception):
     """What the lock was wanted for has been done by whoever held it."""
 
@@ -116,6 +120,32 @@ class FileLock:
             os.lseek(self._descriptor, 0, os.SEEK_SET)
             os.write(self._descriptor, text.encode())
 
+    def touch(self) -> None:
+        """Give the file the present moment as its time of change; made when missing, held or not.
+
+        Raises StoreError or OSError.
+        """
+        descriptor = _open(self.path, self._owned_like)
+        try:
+            os.utime(descriptor if os.utime in os.supports_fd else self.path)
+        finally:
+            os.close(descriptor)
+
+    def is_held(self) -> bool:
+        """Whether somebody holds the lock; never makes the file, and never waits.
+
+        False too if the file may not be opened. Who takes the lock in the instant of this look must
+        try again.
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | _LOOKING_FLAGS)
+        except OSError:
+            return False
+        try:
+            return _is_locked(descriptor)
+        finally:
+            os.close(descriptor)
+
     def read_note(self) -> str:
         """Return what the holder left in the lock file, or an empty text."""
         try:
@@ -163,6 +193,14 @@ if sys.platform == "win32":  # pragma: no cover -- Windows only
         os.lseek(descriptor, 1 << 30, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
 
+    def _is_locked(descriptor: int) -> bool:
+        try:
+            _lock(descriptor)
+        except OSError:
+            return True
+        _unlock(descriptor)
+        return False
+
 else:
 
     def _lock(descriptor: int) -> None:
@@ -170,3 +208,12 @@ else:
 
     def _unlock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def _is_locked(descriptor: int) -> bool:
+        try:
+            # Shared, so that two who look at once do not take each other for the holder.
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno in _HELD_ELSEWHERE
+        _unlock(descriptor)
+        return False

@@ -36,13 +36,15 @@ class Loop:
         wait: Callable[[timedelta], object],
         is_stopping: Callable[[], bool],
         look_after: Callable[[Look], None] = lambda _: None,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
-        """`look_after` is shown what each tick came to."""
+        """`look_after` is shown what each tick came to; `beat` is called as each begins."""
         self._service = service
         self._clock = clock
         self._wait = wait
         self._is_stopping = is_stopping
         self._look_after = look_after
+        self._beat = beat
         self._next_due: datetime | None = None
         self._last_news = ""
         # Its own scheduler: the library's global one belongs to the user's code.
@@ -66,6 +68,7 @@ class Loop:
     def _guarded_tick(self) -> None:
         """Tick; nothing that goes wrong in one tick may keep the next from coming."""
         self._next_due = None
+        self._beat()
         try:
             outcome = self._service.tick()
             self._next_due = outcome.next_due

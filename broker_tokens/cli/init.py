@@ -9,7 +9,7 @@ import webbrowser
 from collections.abc import Mapping, Sequence
 
 from broker_tokens.app import build_service
-from broker_tokens.background import listening_service
+from broker_tokens.attendance import attendance
 from broker_tokens.cli.output import answer, guarded, say
 from broker_tokens.clock import format_duration, format_ist
 from broker_tokens.env_path import locate
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     service = build_service(
         env_path,
         need_credentials=not options.paste_token,
-        is_listening=bool(listening_service(env_path)),
+        is_listening=bool(attendance(env_path).listens_at),
     )
     service.look()  # a wrong setting shows before anyone logs in
     service.check_writable()
@@ -84,7 +84,7 @@ def _log_in(service: TokenService, env_path: str, *, use_browser: bool) -> None:
     look = service.look()
     state = _new_state(look)
     address = look.broker.authorization_url(state)
-    listens_at = listening_service(env_path)
+    listens_at = attendance(env_path).listens_at
     if use_browser and can_catch(look.settings.redirect_uri):
         try:
             catcher = RedirectCatcher(look.settings.redirect_uri, state)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from broker_tokens.app import build_service
-from broker_tokens.background import listening_service
+from broker_tokens.attendance import attendance
 from broker_tokens.cli import check, init, run, status
 from broker_tokens.cli.arguments import length
 from broker_tokens.cli.output import answer, guarded, say
@@ -114,7 +114,7 @@ def _add_simulator(commands: "argparse._SubParsersAction[argparse.ArgumentParser
 
 def _service(options: argparse.Namespace) -> TokenService:
     env_path = locate(options.env_file)
-    return build_service(env_path, is_listening=bool(listening_service(env_path)))
+    return build_service(env_path, is_listening=bool(attendance(env_path).listens_at))
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -142,7 +142,7 @@ def _renew(options: argparse.Namespace) -> int:
 def _ask_phone(options: argparse.Namespace) -> int:
     service = _service(options)
     service.notifier_secret()
-    if not listening_service(locate(options.env_file)):
+    if not attendance(locate(options.env_file)).listens_at:
         say("No service with --listen runs here: the approved token may find nobody to take it.")
     event = service.ask_phone()
     if event.goes_elsewhere:

@@ -13,7 +13,7 @@ from typing import Any
 from broker_tokens.aftermath import Aftermath
 from broker_tokens.announcer import Announcer
 from broker_tokens.app import build_service
-from broker_tokens.background import listening_service, note_service, only_service
+from broker_tokens.attendance import Heartbeat, attendance, note_service, only_service
 from broker_tokens.cli.output import error_text, guarded, say
 from broker_tokens.clock import format_ist, system_clock
 from broker_tokens.env_path import locate
@@ -119,9 +119,10 @@ def _run(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace, env_path: str) -> int:
     aftermath = Aftermath(env_path)
+    heartbeat = Heartbeat(env_path)
     is_once = options.once or options.force
     # Beside a service that listens, --once knows as well as that one that the phone can be asked.
-    is_listening = bool(listening_service(env_path)) if is_once else options.listen is not None
+    is_listening = bool(attendance(env_path).listens_at) if is_once else options.listen is not None
     with closing(Waker()) as waker:
         service = build_service(
             env_path,
@@ -135,6 +136,7 @@ def _serve(options: argparse.Namespace, env_path: str) -> int:
             with suppress(TokenError):  # what is wrong with the files is said by the first look
                 TokenStore(env_path, pause=waker.pause).clear_leftovers()
             if is_once:
+                heartbeat.beat()
                 code = _once(service, aftermath, force=options.force)
                 aftermath.finish(_ONCE_LIMIT, lambda: waker.stopping)
                 return code
@@ -143,7 +145,7 @@ def _serve(options: argparse.Namespace, env_path: str) -> int:
                 _listening(options, env_path, aftermath.announcer, waker) as place,
             ):
                 note_service(lock, str(place or ""))
-                return _keep_running(service, aftermath, waker, env_path)
+                return _keep_running(service, aftermath, waker, heartbeat, env_path)
 
 
 @contextmanager
@@ -169,13 +171,22 @@ def _listening(
         yield place
 
 
-def _keep_running(service: TokenService, aftermath: Aftermath, waker: Waker, env_path: str) -> int:
+def _keep_running(
+    service: TokenService, aftermath: Aftermath, waker: Waker, heartbeat: Heartbeat, env_path: str
+) -> int:
     look = service.look()  # a wrong setting ends the start; later it is only reported
     log.info("Service started for %s (pid %s).", env_path, os.getpid())
     _log_start(look)
     if (warning := open_to_others(env_path)) is not None:
         log.warning("%s", warning)
-    loop = Loop(service, system_clock, waker.wait, lambda: waker.stopping, aftermath.look_after)
+    loop = Loop(
+        service,
+        system_clock,
+        waker.wait,
+        lambda: waker.stopping,
+        aftermath.look_after,
+        heartbeat.beat,
+    )
     with suppress(Stopping):
         loop.run()
     log.info("Service stopped.")

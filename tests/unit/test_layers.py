@@ -15,6 +15,7 @@ FLOORS = {
         *("expiry", "calendar", "setting_values", "settings", "lenient_settings", "place"),
         *("stages", "backoff", "policy", "watch"),
         *("file_metadata", "durable_file", "env_text", "file_lock", "state_file", "store"),
+        *("attendance",),
         *(
             "env_path",
             "env_glance",

@@ -1,0 +1,94 @@
+"""Who looks after a `.env`: one service for as long as it runs, and `--once` now and then.
+
+A service holds `.env.service.lock` for all its life, with its pid and where it listens as a note in
+it. Each look of a service, and of `--once`, is the time of change of that same file.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from broker_tokens.clock import Clock, system_clock
+from broker_tokens.errors import StoreError, TemporaryFailure
+from broker_tokens.file_lock import FileLock
+from broker_tokens.store import TokenStore
+
+# Who looks for a running service holds its lock for an instant; that must keep none from starting.
+_LOOK_TIME = timedelta(seconds=0.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Attendance:
+    """Who looks after a `.env`.
+
+    `pid` is the running service's: None if none runs, 0 if it could not leave word of itself.
+    `listens_at` is where it listens, or "". `last_look` (aware) is when a service or `--once` last
+    looked, None if nobody ever did.
+    """
+
+    pid: int | None
+    listens_at: str
+    last_look: datetime | None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a service runs, however long ago it last looked."""
+        return self.pid is not None
+
+
+def attendance(env_path: str) -> Attendance:
+    """Return who looks after the `.env`; makes no file, waits for nothing, raises nothing."""
+    lock = TokenStore(env_path).service_lock()
+    if not lock.is_held():
+        return Attendance(None, "", _last_look(lock.path))
+    pid, _, listens_at = lock.read_note().partition(" ")
+    return Attendance(int(pid) if pid.isdecimal() else 0, listens_at, _last_look(lock.path))
+
+
+def _last_look(path: str) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(os.lstat(path).st_mtime, UTC)
+    except (OSError, OverflowError, ValueError):  # no such file, or a time beyond all calendars
+        return None
+
+
+@contextmanager
+def only_service(env_path: str) -> Iterator[FileLock]:
+    """Be the one service of this `.env`; raises TemporaryFailure naming the other's pid."""
+    lock = TokenStore(env_path).service_lock(_LOOK_TIME)
+    try:
+        lock.__enter__()
+    except TemporaryFailure:
+        pid = lock.read_note().partition(" ")[0]
+        raise TemporaryFailure(
+            f"A service already runs on {env_path} (pid {pid or 'unknown'}).",
+            "One is enough; stop that one first if you want this one instead.",
+        ) from None
+    try:
+        note_service(lock)
+        yield lock
+    finally:
+        lock.release()
+
+
+def note_service(lock: FileLock, listens_at: str = "") -> None:
+    """Leave word of this service in its lock, for whoever looks: its pid, and where it listens."""
+    lock.write_note(f"{os.getpid()} {listens_at}".strip() + "\n")
+
+
+class Heartbeat:
+    """Notes each look at a `.env`, for other processes in the lock file, for this one in `last`."""
+
+    def __init__(self, env_path: str, clock: Clock = system_clock) -> None:
+        """Note the looks at the `.env` at `env_path`."""
+        self._lock = TokenStore(env_path).service_lock()
+        self._clock = clock
+        self.last: datetime | None = None
+
+    def beat(self) -> None:
+        """Note that somebody looks now; what goes wrong with that disturbs nobody."""
+        self.last = self._clock()
+        with suppress(OSError, StoreError):
+            self._lock.touch()
