@@ -41,7 +41,12 @@ def start_thread(
     waker = running.enter_context(closing(Waker()))
     heartbeat = Heartbeat(env_path, clock)
     loop = Loop(
-        service, clock, waker.wait, lambda: waker.stopping, aftermath.look_after, heartbeat.beat
+        service,
+        clock,
+        waker.wait,
+        lambda: waker.stopping,
+        look_after=aftermath.look_after,
+        before_beat=heartbeat.beat,
     )
 
     def run() -> None:

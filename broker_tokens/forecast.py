@@ -44,6 +44,21 @@ def next_step(look: Look) -> NextStep:
     return NextStep("look again", at)
 
 
+def standing(look: Look) -> str:
+    """Say in one line how things stand and what comes next.
+
+    No time in it is relative: the line stays where it is shown until there is news.
+    """
+    expires_at, step = look.situation.expires_at, next_step(look)
+    lines = ["No live token is stored."]
+    if expires_at is not None and look.situation.is_live(look.now):
+        lines = [f"The token lives until {format_ist(expires_at)}."]
+    if look.is_backing_off and look.state.last_failure is not None:
+        lines.append(f"The last try failed: {look.state.last_failure.what}")
+    when = format_ist(step.at) if step.at > look.now else "now"
+    return " ".join([*lines, f"Next: {step.what} ({when})."])
+
+
 def renewal_sentence(look: Look) -> str:
     """Say how the next token will come: silently, or by a person's login."""
     if look.situation.is_silent:

@@ -13,7 +13,7 @@ import schedule
 
 from broker_tokens.clock import Clock
 from broker_tokens.errors import TokenError
-from broker_tokens.forecast import next_step
+from broker_tokens.forecast import next_step, standing
 from broker_tokens.look import Look
 from broker_tokens.service import Outcome, TokenService
 
@@ -36,15 +36,24 @@ class Loop:
         wait: Callable[[timedelta], object],
         is_stopping: Callable[[], bool],
         look_after: Callable[[Look], None] = lambda _: None,
-        beat: Callable[[], None] = lambda: None,
+        before_beat: Callable[[], None] = lambda: None,
+        after_beat: Callable[[str], None] = lambda _: None,
+        longest_wait: timedelta = LONGEST_WAIT,
     ) -> None:
-        """`look_after` is shown what each tick came to; `beat` is called as each begins."""
+        """`look_after` is shown what each tick came to.
+
+        `before_beat` is called as each begins, `after_beat` is told how things stand at its end;
+        `longest_wait` is the most that lies between two.
+        """
         self._service = service
         self._clock = clock
         self._wait = wait
         self._is_stopping = is_stopping
         self._look_after = look_after
-        self._beat = beat
+        self._before_beat = before_beat
+        self._after_beat = after_beat
+        self._longest_wait = longest_wait
+        self._standing = ""
         self._next_due: datetime | None = None
         self._last_news = ""
         # Its own scheduler: the library's global one belongs to the user's code.
@@ -57,26 +66,31 @@ class Loop:
             # Every wake is a beat: `schedule` plans on naive wall time, which may be stepped. Not
             # `run_all`, which would sleep after it, for no time, and cost another wake-up.
             self._heartbeat.run()
+            self._after_beat(self._standing)
             if not self._is_stopping():
                 self._wait(self._until_next())
 
     def _until_next(self) -> timedelta:
-        if self._next_due is None:
-            return _WAIT_AFTER_ERROR
-        return min(max(self._next_due - self._clock(), SHORTEST_WAIT), LONGEST_WAIT)
+        length = _WAIT_AFTER_ERROR
+        if self._next_due is not None:
+            length = max(self._next_due - self._clock(), SHORTEST_WAIT)
+        return min(length, self._longest_wait)
 
     def _guarded_tick(self) -> None:
         """Tick; nothing that goes wrong in one tick may keep the next from coming."""
         self._next_due = None
-        self._beat()
+        self._before_beat()
         try:
             outcome = self._service.tick()
             self._next_due = outcome.next_due
+            self._standing = standing(outcome.look)
             self._look_after(outcome.look)
             self._say_next(outcome)
         except TokenError as error:
+            self._standing = str(error)
             self._say_once(logging.ERROR, str(error), str(error))
         except Exception as error:
+            self._standing = "A defect; the log has it in full. The service goes on."
             if self._say_once(logging.ERROR, repr(error), "A defect; the service goes on."):
                 log.exception("The defect in full:")
 

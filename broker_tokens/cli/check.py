@@ -3,7 +3,7 @@
 import argparse
 
 from broker_tokens.app import build_service
-from broker_tokens.background import listening_service
+from broker_tokens.attendance import attendance
 from broker_tokens.cli.output import answer
 from broker_tokens.doctor.finding import Finding, Level, worst_exit_code
 from broker_tokens.doctor.questions import ask
@@ -15,7 +15,7 @@ from broker_tokens.secrets import redact
 def run(options: argparse.Namespace) -> int:
     """Ask three questions, and answer each in a line; a refusal of the token is remembered."""
     env_path = locate(options.env_file)
-    service = build_service(env_path, is_listening=bool(listening_service(env_path)))
+    service = build_service(env_path, is_listening=bool(attendance(env_path).listens_at))
     look = service.look()
     token = look.tokens.access_token
     if token is None:

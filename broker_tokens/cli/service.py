@@ -29,11 +29,12 @@ from broker_tokens.file_metadata import open_to_others
 from broker_tokens.forecast import next_step
 from broker_tokens.inbox import is_any_waiting
 from broker_tokens.look import Look
-from broker_tokens.loop import Loop
+from broker_tokens.loop import LONGEST_WAIT, Loop
 from broker_tokens.place import Place, parse_place
 from broker_tokens.service import Outcome, TokenService
 from broker_tokens.setting_values import parse_time
 from broker_tokens.store import TokenStore
+from broker_tokens.supervisor import Supervisor
 from broker_tokens.waker import Stopping, Waker
 
 log = logging.getLogger(__name__)
@@ -179,16 +180,20 @@ def _keep_running(
     _log_start(look)
     if (warning := open_to_others(env_path)) is not None:
         log.warning("%s", warning)
+    supervisor = Supervisor(os.environ)
     loop = Loop(
         service,
         system_clock,
         waker.wait,
         lambda: waker.stopping,
-        aftermath.look_after,
-        heartbeat.beat,
+        look_after=aftermath.look_after,
+        before_beat=heartbeat.beat,
+        after_beat=supervisor.after_beat,
+        longest_wait=supervisor.longest_wait(LONGEST_WAIT),
     )
     with suppress(Stopping):
         loop.run()
+    supervisor.stopping()
     log.info("Service stopped.")
     return EXIT_OK
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import IO
 
 from broker_tokens.store import SECRET_KEYS
+from broker_tokens.supervisor import VARIABLES as SUPERVISORS_OWN
 
 # After SIGTERM, before SIGKILL.
 _GRACE_SECONDS = 2.0
@@ -22,6 +23,8 @@ _TAIL = 300
 # So much is read for it, and so much of that may be the rest of a secret that was cut in two.
 _READ = 64 * 1024
 _LONGEST_SECRET = 16 * 1024
+
+_NOT_INHERITED = SECRET_KEYS | SUPERVISORS_OWN
 
 Hide = Callable[[str], str]
 
@@ -51,10 +54,11 @@ def run(
 ) -> Finished:
     """Run a command to its end, at most for `limit`; raises nothing for whatever it does.
 
-    It inherits `environ` without our secrets, and gets `extra` and `stdin`. `hide` takes out of
-    what it said the secrets that it may have found by itself.
+    It inherits `environ` without our secrets and what only our supervisor's child may have, and
+    gets `extra` and `stdin`. `hide` takes out of what it said the secrets that it may have found
+    by itself.
     """
-    kept = {key: value for key, value in environ.items() if key not in SECRET_KEYS}
+    kept = {key: value for key, value in environ.items() if key not in _NOT_INHERITED}
     with _scratch() as given, _scratch() as said:
         given.write(stdin)
         given.seek(0)
