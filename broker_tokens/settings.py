@@ -64,7 +64,20 @@ def load_settings(
     client ID and secret will do where a token is only read: `need_credentials` says otherwise.
     """
     reader = read.SettingReader(values, environ)
-    settings = Settings(
+    settings = _read(reader, refresh_time)
+    if need_credentials:
+        reader.check_credentials(source)
+    reader.raise_if_wrong(source)
+    return settings
+
+
+def settings_despite_slips(values: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
+    """Return the settings, of what is wrong the default: for who must speak all the same."""
+    return _read(read.SettingReader(values, environ))
+
+
+def _read(reader: read.SettingReader, refresh_time: time | None = None) -> Settings:
+    return Settings(
         client_id=reader.first_of(CLIENT_ID_KEYS, read.plain) or "",
         client_secret=Secret(reader.first_of(CLIENT_SECRET_KEYS, read.plain) or ""),
         redirect_uri=reader.get("UPSTOX_REDIRECT_URI", DEFAULT_REDIRECT_URI, read.redirect_uri),
@@ -80,7 +93,3 @@ def load_settings(
         notify_command=reader.get("UPSTOX_NOTIFY_COMMAND", "", read.command),
         on_renew=reader.get("UPSTOX_ON_RENEW", "", read.command),
     )
-    if need_credentials:
-        reader.check_credentials(source)
-    reader.raise_if_wrong(source)
-    return settings

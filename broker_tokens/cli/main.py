@@ -1,7 +1,6 @@
 """`upstox-token`: everything besides the service and the first login."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -9,19 +8,15 @@ from urllib.parse import urlsplit
 
 from broker_tokens.app import build_service
 from broker_tokens.attendance import attendance
-from broker_tokens.cli import check, init, run, status
+from broker_tokens.cli import check, init, notify, run, status
 from broker_tokens.cli.arguments import length
 from broker_tokens.cli.output import answer, guarded, say
 from broker_tokens.clock import format_ist
 from broker_tokens.env_path import locate
-from broker_tokens.errors import EXIT_OK, EXIT_TEMPORARY, ConfigurationError
+from broker_tokens.errors import EXIT_OK
 from broker_tokens.file_metadata import open_to_others
-from broker_tokens.notices import channels
-from broker_tokens.notices.words import Kind, Notice
 from broker_tokens.renewals.phone_approval import NOTIFIER_PATH, public_base
-from broker_tokens.secrets import redact
 from broker_tokens.service import TokenService
-from broker_tokens.store import TokenStore
 
 
 def entry_point() -> None:
@@ -73,8 +68,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="public https address that leads to the service (default: that of the redirect URI)",
     )
-    notify = _add(commands, "notify", _notify, "send a test notice through every channel")
-    notify.add_argument("--test", action="store_true", required=True, help="what it does")
+    words = "send a test notice through every channel, or tell that a systemd unit has failed"
+    notify.add_arguments(_add(commands, "notify", notify.run, words))
     _add(commands, "logout", _logout, "end the token at the broker and empty the tokens in .env")
     _add_simulator(commands)
     demo = commands.add_parser("demo", help="two trading days on the simulator, in seconds")
@@ -164,24 +159,6 @@ def _notifier(options: argparse.Namespace) -> int:
     say("https://account.upstox.com/developer/apps")
     say("It must lead to token_refresh_service.py --listen; the README shows nginx and Caddy.")
     return EXIT_OK
-
-
-def _notify(options: argparse.Namespace) -> int:
-    settings = _service(options).look().settings
-    if not channels.is_any_configured(settings):
-        raise ConfigurationError(
-            "Nobody to tell: neither UPSTOX_NOTIFY_URLS nor UPSTOX_NOTIFY_COMMAND is set.",
-            "Set one of them in .env (the README shows how).",
-        )
-    notice = Notice(Kind.TEST, "test", "Upstox token: a test", "If you can read this, it works.")
-    is_well = True
-    hide = TokenStore(locate(options.env_file)).redact
-    for name, finished in channels.send(notice, settings, os.environ, hide):
-        answer(f"{name}: {redact(finished.problem) or 'sent'}")
-        if finished.problem:
-            is_well = False
-            say(finished.said)
-    return EXIT_OK if is_well else EXIT_TEMPORARY
 
 
 def _logout(options: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TextIO
 
 from broker_tokens.errors import EXIT_CONFIGURATION, EXIT_DEFECT, LoginRequired, TokenError
@@ -61,8 +62,10 @@ def _leave_no_core() -> None:
     if sys.platform != "win32":
         import resource
 
-        _, most = resource.getrlimit(resource.RLIMIT_CORE)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+        # A sandbox may forbid it; one that does has a limit of its own.
+        with suppress(OSError, ValueError):
+            _, most = resource.getrlimit(resource.RLIMIT_CORE)
+            resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def error_text(error: TokenError) -> str:

@@ -41,9 +41,10 @@ class Notifier:
         """Have the courier tell of `event`, if it is a person's business."""
         notice = notice_of(event)
         if notice is not None:
-            self._courier.submit(lambda: self._tell(notice, event.at))
+            self._courier.submit(lambda: self.tell(notice, event.at))
 
-    def _tell(self, notice: Notice, at: datetime) -> None:
+    def tell(self, notice: Notice, at: datetime) -> None:
+        """Send `notice` now, if there is anybody to tell and it was not told today."""
         settings = self._settings()
         if not channels.is_any_configured(settings) or not self._admit(notice, at):
             return

@@ -1,5 +1,6 @@
 """What a person is told, in words that say what to do; never a secret."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -39,6 +40,7 @@ class Kind(StrEnum):
     NEW_TOKEN = "new_token"  # noqa: S105 -- the kind's name
     REFUSED = "refused"
     DIED = "died"
+    UNIT_FAILED = "unit_failed"
     TEST = "test"
 
 
@@ -137,3 +139,56 @@ def _or_log_in(event: ApprovalAsked | PersonNeeded) -> list[str]:
 
 def _hour(instant: datetime) -> str:
     return f"{instant.astimezone(IST):%H:%M} IST"
+
+
+def unit_failed(unit: str, environ: Mapping[str, str]) -> Notice | None:
+    """Return what to tell of a systemd unit that has ended, None if it ended as it should.
+
+    How it ended is in `environ`: in that of OnFailure='s unit (MONITOR_..., systemd.exec(5)), or in
+    that of ExecStopPost=. Older versions of systemd say nothing.
+    """
+    result, code, status = (
+        environ.get(f"MONITOR_{name}") or environ.get(name, "")
+        for name in ("SERVICE_RESULT", "EXIT_CODE", "EXIT_STATUS")
+    )
+    if result == "success":
+        return None
+    is_exit = result == "exit-code" or code == "exited"
+    what = _EXITS.get(status, "It failed") if is_exit else _RESULTS.get(result, "It failed")
+    detail = f" (exit code {status})" if is_exit else f" (signal {status})" if status else ""
+    is_final = is_exit and status in _FINAL
+    next_ = "That does not get better by itself." if is_final else "systemd starts it again."
+    log = f"journalctl {'--user ' if environ.get('MANAGERPID') else ''}-u {unit} -n 50"
+    return Notice(
+        Kind.UNIT_FAILED,
+        f"unit-{unit}-{result}-{status}",
+        "Upstox: the token service has failed",
+        f"{unit}: {what}{detail}. {next_}\nWhy: {log}",
+    )
+
+
+# Exit codes after which the units in deploy/ are not started again.
+_FINAL = ("2", "77", "78")
+
+_EXITS = {
+    "1": "It met a defect of its own",
+    "2": "Its command line is wrong",
+    "75": "It could not do its work for now, or another service runs on this .env",
+    "77": "It needs a login: python init_tokens.py",
+    "78": "Its configuration is wrong",
+    # systemd's own, for what it could not do before the program began (systemd.exec(5)).
+    "203": "The interpreter of its virtual environment is not there, or cannot be run",
+    "200": "Its WorkingDirectory= is not there",
+    "217": "Its User= does not exist",
+    "243": "A file of LoadCredential= cannot be read",
+}
+
+_RESULTS = {
+    "watchdog": "It hung and was ended by the watchdog",
+    "timeout": "It did not start, or stop, in time",
+    "signal": "It was killed",
+    "core-dump": "It crashed",
+    "oom-kill": "It was killed because the memory was used up",
+    "start-limit-hit": "It failed too often in a row",
+    "resources": "systemd lacks what it takes to start it",
+}

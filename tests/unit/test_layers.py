@@ -62,6 +62,7 @@ FLOORS = {
             "cli.run",
             "cli.status",
             "cli.check",
+            "cli.notify",
             "cli.init",
             "cli.demo_strategy",
             "cli.demo",
