@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench prove clean
+.PHONY: demo test system-test lint bench prove clean
 
 demo: $(VENV)/runtime.stamp
 	@$(BIN)/upstox-token demo
@@ -11,6 +11,10 @@ demo: $(VENV)/runtime.stamp
 test: $(VENV)/dev.stamp lint
 	@rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+# The units of deploy/ in a booted systemd; as root, with debootstrap and systemd-container.
+system-test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest tests/system $(PYTEST_ARGS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
