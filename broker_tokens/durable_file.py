@@ -8,73 +8,49 @@ a crash leaves is found and removed by the next writer. Nobody names a copy of h
 import errno
 import os
 import stat
-import time
 from contextlib import suppress
 from typing import Self
 
+from broker_tokens import patience
 from broker_tokens.errors import StoreError
 from broker_tokens.file_metadata import copy_metadata, give_to_owner_of, make_private
 from broker_tokens.file_names import backup_path, temporary_path
+from broker_tokens.file_trouble import held_open, store_error
+from broker_tokens.patience import Patience
 
 # A new token reply adds at most this much: five values of a few hundred characters.
 _RESERVE = 16_384
 
-# What a rename over a bind-mounted file (Docker's -v .env:/app/.env) fails with.
+# What a rename over a bind-mounted file (Docker's -v .env:/app/.env) fails with, or, on Windows,
+# over one that a program holds open.
 _NOT_REPLACEABLE = (errno.EBUSY, errno.EXDEV, errno.EPERM, errno.EACCES)
 
 # What the fsync of a folder fails with where folders may not be opened, or know no fsync.
 _NO_FOLDER_SYNC = (errno.EACCES, errno.EINVAL, errno.ENOTSUP)
 
-# What ends by itself, or by somebody's tidying up, without a change of the set-up.
-_TEMPORARY = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
-_KEPT = "the old content is still there"
-_ADVICE = {
-    errno.ENOSPC: f"Free some room on the disk; {_KEPT}.",
-    errno.EDQUOT: f"Free some room in this user's quota; {_KEPT}.",
-    errno.EIO: "Look into the system's log: the disk, or the network to it, is failing.",
-    errno.EFBIG: f"Raise the limit of a file's size (ulimit -f, LimitFSIZE=); {_KEPT}.",
-    errno.EROFS: "Make its folder writable (systemd: ReadWritePaths=; Docker: no :ro).",
-    errno.ENOENT: "Check the path; --env-file and UPSTOX_ENV_FILE name another file.",
-    errno.EISDIR: "Put a text file there, or name another one with --env-file.",
-    errno.EINVAL: "Put a regular file there, or name another one with --env-file.",
-    errno.ELOOP: "Mend the symbolic link, or name another file with --env-file.",
-}
-_ADVICE_ON_RIGHTS = "Give this user the right to read and write the file and its folder."
-
-# Windows refuses a rename while a reader has the file open; readers do so for microseconds.
-_WINDOWS_TRIES = 40
-_WINDOWS_PAUSE_SECONDS = 0.05
-
-
-def store_error(path: str, deed: str, error: OSError) -> StoreError:
-    """Return the error for people of a failed file operation; `deed` is `read` or `written`."""
-    return StoreError(
-        f"{path} cannot be {deed}: {error.strerror}.",
-        _ADVICE.get(error.errno or 0, _ADVICE_ON_RIGHTS),
-        temporary=error.errno in _TEMPORARY,
-    )
-
-
-def read_bytes(path: str) -> bytes:
+def read_bytes(path: str, *, patient: Patience = patience.HERE) -> bytes:
     """Return a file's content; raise StoreError, never treat an unreadable file as an empty one."""
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return patient.until_there(lambda: _read(path))
     except OSError as error:
         raise store_error(path, "read", error) from None
 
 
-def read_whole(path: str) -> bytes:
+def read_whole(path: str, *, patient: Patience = patience.HERE) -> bytes:
     """Return a file's content, also while it is rewritten in place; raises StoreError.
 
     As long as there is a backup, it is the backup that is whole.
     """
     try:
-        with open(backup_path(path), "rb") as file:
-            return file.read()
+        return patient.until_let(lambda: _read(backup_path(path)))
     except OSError:
-        return read_bytes(path)
+        return read_bytes(path, patient=patient)
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 class Replacement:
@@ -85,11 +61,20 @@ class Replacement:
     power cut costs nothing.
     """
 
-    def __init__(self, path: str, *, owned_like: str | None = None, durable: bool = True) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        owned_like: str | None = None,
+        durable: bool = True,
+        patient: Patience = patience.HERE,
+    ) -> None:
         self._path = path
         self._owned_like = owned_like
         self._durable = durable
+        self._patience = patient
         self._temporary = temporary_path(path)
+        self._is_begun = False
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
@@ -108,7 +93,7 @@ class Replacement:
             self._reserve(size + _RESERVE)
         except OSError as error:
             self.discard()
-            raise store_error(self._path, "written", error) from None
+            raise self._failure(error) from None
 
     def commit(self, content: bytes) -> None:
         """Put `content` in the file's place; raises StoreError with the old content kept."""
@@ -116,32 +101,47 @@ class Replacement:
             if self._descriptor is None:
                 self._make_temporary()
             is_replaceable = self._fill(content)
+            self._close()
             if not (is_replaceable and self._replace()):
                 self._rewrite(content)
         except OSError as error:
-            raise store_error(self._path, "written", error) from None
+            raise self._failure(error) from None
         finally:
             self.discard()
 
     def discard(self) -> None:
         """Close and remove the temporary file, if there is one."""
-        if self._descriptor is None:
+        if not self._is_begun:
             return
-        descriptor, self._descriptor = self._descriptor, None
+        self._is_begun = False
         # What cannot be removed now is removed by the next writer; the first failure is the news.
         with suppress(OSError):
-            os.close(descriptor)
+            self._close()
         with suppress(OSError):
-            _remove(self._temporary)
+            remove(self._temporary, self._patience)
 
     def _make_temporary(self) -> None:
         self.discard()
-        _check_writable(self._path)
-        _remove(self._temporary)
+        _check_writable(self._path, self._patience)
+        remove(self._temporary, self._patience)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
         flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         self._descriptor = os.open(self._temporary, flags, 0o600)
+        self._is_begun = True
         make_private(self._descriptor)
+
+    def _close(self) -> None:
+        # Before the rename: Windows renames nothing that is open.
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
+
+    def _failure(self, error: OSError) -> StoreError:
+        # Where one has to be patient, what was allowed a moment ago is a matter of who has it open.
+        is_held = bool(self._patience.pauses) and self._is_begun
+        if is_held and isinstance(error, PermissionError):
+            return held_open(self._path)
+        return store_error(self._path, "written", error)
 
     def _reserve(self, size: int) -> None:
         """Write real bytes, so that a full disk shows before anything is spent, not after."""
@@ -167,13 +167,8 @@ class Replacement:
 
     def _replace(self) -> bool:
         """Rename the temporary file over the old one; return whether that can be done here."""
-        if os.name == "nt":  # pragma: no cover -- Windows only
-            os.close(self._descriptor or 0)
-            self._descriptor = None
-            _replace_patiently(self._temporary, self._path)
-            return True
         try:
-            os.replace(self._temporary, self._path)
+            self._patience.until_let(lambda: os.replace(self._temporary, self._path))
         except OSError as error:
             if error.errno in _NOT_REPLACEABLE:
                 return False
@@ -185,15 +180,15 @@ class Replacement:
     def _rewrite(self, content: bytes) -> None:
         """Rewrite a file that cannot be replaced, from a backup that outlives a crash."""
         backup = backup_path(self._path)
-        os.replace(self._temporary, backup)
+        self._patience.until_let(lambda: os.replace(self._temporary, backup))
         try:
             _sync_folder(self._path)
-            _make_room(self._path, len(content))
+            self._patience.until_let(lambda: _make_room(self._path, len(content)))
         except OSError:
-            _remove(backup)
+            remove(backup, self._patience)
             raise
-        _overwrite(self._path, content)
-        _remove(backup)
+        self._patience.until_let(lambda: _overwrite(self._path, content))
+        remove(backup, self._patience)
 
 
 def has_leftovers(path: str) -> bool:
@@ -201,7 +196,7 @@ def has_leftovers(path: str) -> bool:
     return any(os.path.lexists(left) for left in (temporary_path(path), backup_path(path)))
 
 
-def recover(path: str) -> None:
+def recover(path: str, *, patient: Patience = patience.HERE) -> None:
     """Finish or undo what a killed writer left; the caller holds the lock.
 
     A backup holds the complete new content of a rewrite in place, so the rewrite is done again; a
@@ -209,21 +204,23 @@ def recover(path: str) -> None:
     """
     try:
         if os.path.exists(backup_path(path)):
-            _overwrite(path, read_bytes(backup_path(path)))
-            _remove(backup_path(path))
-        _remove(temporary_path(path))
+            content = read_bytes(backup_path(path), patient=patient)
+            patient.until_let(lambda: _overwrite(path, content))
+            remove(backup_path(path), patient)
+        remove(temporary_path(path), patient)
     except OSError as error:
         raise store_error(path, "written", error) from None
 
 
-def _check_writable(path: str) -> None:
+def _check_writable(path: str, patient: Patience) -> None:
     """Raise OSError if the file is there and not writable; a mere rename would not ask."""
     if not os.path.exists(path):
         return
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError(errno.EINVAL, "It is not a regular file")
-    if not os.access(path, os.W_OK):
-        os.close(os.open(path, os.O_WRONLY))  # fails, and says why
+    # Windows' answer of `access` knows neither access lists nor who else has the file open.
+    if patient.pauses or not os.access(path, os.W_OK):
+        patient.until_let(lambda: os.close(os.open(path, os.O_WRONLY)))  # if it fails, it says why
 
 
 def _make_room(path: str, size: int) -> None:
@@ -261,16 +258,18 @@ def _write_all(descriptor: int, content: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _remove(path: str) -> None:
+def remove(path: str, patient: Patience = patience.HERE) -> None:
+    """Remove a file, if it is there; raises OSError."""
     with suppress(FileNotFoundError):
-        os.unlink(path)
+        patient.until_let(lambda: os.unlink(path))
 
 
 def _sync_folder(path: str) -> None:
-    if os.name == "nt":  # pragma: no cover -- Windows cannot open a folder
+    is_folder = getattr(os, "O_DIRECTORY", None)
+    if is_folder is None:  # Windows opens no folder
         return
     try:
-        descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY | is_folder)
         try:
             os.fsync(descriptor)
         finally:
@@ -278,13 +277,3 @@ def _sync_folder(path: str) -> None:
     except OSError as error:
         if error.errno not in _NO_FOLDER_SYNC:
             raise
-
-
-def _replace_patiently(source: str, target: str) -> None:  # pragma: no cover -- Windows only
-    for _ in range(_WINDOWS_TRIES):
-        try:
-            os.replace(source, target)
-            return
-        except PermissionError:
-            time.sleep(_WINDOWS_PAUSE_SECONDS)
-    os.replace(source, target)

@@ -1,4 +1,4 @@
-"""One lock for all processes and threads: `flock` on a permanent file beside the `.env`.
+"""One lock for all processes and threads, on a permanent file beside the `.env`.
 
 The lock file is never removed and never truncated before it is owned: removing it lets two
 processes lock two different inodes of one name. `.env` itself cannot be the lock, as each replace
@@ -7,20 +7,15 @@ gives it a new inode. The kernel frees the lock when its holder dies, however it
 
 import errno
 import os
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
-from typing import Self
+from importlib import import_module
+from typing import Any, Protocol, Self
 
 from broker_tokens.errors import StoreError, TemporaryFailure
 from broker_tokens.file_metadata import give_to_owner_of, make_private
-
-if sys.platform == "win32":  # pragma: no cover -- Windows only
-    import msvcrt
-else:
-    import fcntl
 
 # Longer than one token request may take (its deadline is 20 s) with its write and a second in line.
 DEFAULT_TIMEOUT = timedelta(seconds=60)
@@ -31,6 +26,8 @@ _FIRST_PAUSE_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 0.25
 _PAUSE_GROWTH = 1.5
 
+_LOOKS, _PAUSE_BETWEEN_LOOKS_SECONDS = 3, 0.001
+
 _HELD_ELSEWHERE = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 
@@ -40,6 +37,94 @@ _LOOKING_FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC"
 
 class Overtaken(Exception):
     """What the lock was wanted for has been done by whoever held it."""
+
+
+class Locking(Protocol):
+    """How a system locks an open file, for its descriptor and against all others."""
+
+    def lock(self, descriptor: int) -> None:
+        """Lock, or raise OSError at once."""
+
+    def unlock(self, descriptor: int) -> None:
+        """Free it; raises OSError."""
+
+    def is_locked(self, descriptor: int) -> bool:
+        """Whether another descriptor has it locked; never waits for that one."""
+
+
+class Flock:
+    """flock(2): the whole file, and a mere agreement: its content stays readable for all."""
+
+    def __init__(self, fcntl: Any) -> None:
+        self._fcntl = fcntl
+
+    def lock(self, descriptor: int) -> None:
+        """Lock, or raise OSError at once."""
+        self._fcntl.flock(descriptor, self._fcntl.LOCK_EX | self._fcntl.LOCK_NB)
+
+    def unlock(self, descriptor: int) -> None:
+        """Free it; raises OSError."""
+        self._fcntl.flock(descriptor, self._fcntl.LOCK_UN)
+
+    def is_locked(self, descriptor: int) -> bool:
+        """Whether another descriptor has it locked; never waits for that one."""
+        try:
+            # Shared, so that two who look at once do not take each other for the holder.
+            self._fcntl.flock(descriptor, self._fcntl.LOCK_SH | self._fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno in _HELD_ELSEWHERE
+        self.unlock(descriptor)
+        return False
+
+
+class LockedByte:
+    """`msvcrt.locking`: some bytes, which then nobody else can read or write.
+
+    So it is a byte far behind any content, and the note in the file stays readable.
+    """
+
+    PLACE = 1 << 30
+
+    def __init__(self, msvcrt: Any, pause: Callable[[float], None] = time.sleep) -> None:
+        self._msvcrt = msvcrt
+        self._pause = pause
+
+    def lock(self, descriptor: int) -> None:
+        """Lock, or raise OSError at once."""
+        self._apply(self._msvcrt.LK_NBLCK, descriptor)
+
+    def unlock(self, descriptor: int) -> None:
+        """Free it; raises OSError."""
+        self._apply(self._msvcrt.LK_UNLCK, descriptor)
+
+    def is_locked(self, descriptor: int) -> bool:
+        """Whether another descriptor has it locked; never waits for that one."""
+        # It has no shared locks. Another who looks holds it for microseconds, who owns it for long.
+        return all(self._is_taken(descriptor) for _ in range(_LOOKS))
+
+    def _is_taken(self, descriptor: int) -> bool:
+        try:
+            self.lock(descriptor)
+        except OSError:
+            self._pause(_PAUSE_BETWEEN_LOOKS_SECONDS)
+            return True
+        self.unlock(descriptor)
+        return False
+
+    def _apply(self, mode: int, descriptor: int) -> None:
+        os.lseek(descriptor, self.PLACE, os.SEEK_SET)
+        self._msvcrt.locking(descriptor, mode, 1)
+
+
+def of_system(load: Callable[[str], Any] = import_module) -> Locking:
+    """Return the way of locking of this system; `load` imports a module by its name."""
+    try:
+        return Flock(load("fcntl"))
+    except ModuleNotFoundError:
+        return LockedByte(load("msvcrt"))
+
+
+HERE = of_system()
 
 
 class FileLock:
@@ -53,6 +138,7 @@ class FileLock:
         timeout: timedelta = DEFAULT_TIMEOUT,
         pause: Callable[[float], None] = time.sleep,
         is_overtaken: Callable[[], bool] = lambda: False,
+        locking: Locking = HERE,
     ) -> None:
         """Lock `path`, made 0600 when missing; root gives it to the owner of `owned_like`.
 
@@ -62,6 +148,7 @@ class FileLock:
         self._owned_like = owned_like
         self._pause = pause
         self._is_overtaken = is_overtaken
+        self._locking = locking
         self._timeout = timeout.total_seconds()
         self._descriptor: int | None = None
 
@@ -89,7 +176,7 @@ class FileLock:
         """Take the lock if it is free and return whether it was; never waits."""
         descriptor = _open(self.path, self._owned_like)
         try:
-            _lock(descriptor)
+            self._locking.lock(descriptor)
         except OSError as error:
             os.close(descriptor)
             if error.errno in _HELD_ELSEWHERE:
@@ -107,18 +194,19 @@ class FileLock:
             descriptor, self._descriptor = self._descriptor, None
             # Unlocked by name, not only by close: a forked child may hold a copy of the descriptor.
             with suppress(OSError):
-                _unlock(descriptor)
+                self._locking.unlock(descriptor)
             with suppress(OSError):  # the tokens are safe by now; a lock file holds nothing to lose
                 os.close(descriptor)
 
     def write_note(self, text: str) -> None:
-        """Leave a short text (the holder's pid) in the lock file, for whoever finds it held."""
+        """Leave a line (the holder's pid) in the lock file, for whoever finds it held."""
         if self._descriptor is None:
             return
+        note = text.encode()
         with suppress(OSError):  # on a full disk the lock holds without a note
-            os.ftruncate(self._descriptor, 0)
             os.lseek(self._descriptor, 0, os.SEEK_SET)
-            os.write(self._descriptor, text.encode())
+            os.write(self._descriptor, note)
+            os.ftruncate(self._descriptor, len(note))
 
     def touch(self) -> None:
         """Give the file the present moment as its time of change; made when missing, held or not.
@@ -142,21 +230,22 @@ class FileLock:
         except OSError:
             return False
         try:
-            return _is_locked(descriptor)
+            return self._locking.is_locked(descriptor)
         finally:
             os.close(descriptor)
 
     def read_note(self) -> str:
-        """Return what the holder left in the lock file, or an empty text."""
+        """Return the line that the holder left in the lock file, or an empty text."""
         try:
             with open(self.path, encoding="utf-8", errors="replace") as file:
-                return file.read(128).strip()
+                return file.readline(128).strip()
         except OSError:
             return ""
 
 
 def _open(path: str, owned_like: str | None) -> int:
-    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
+    flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
         try:
             return os.open(path, flags)
@@ -179,41 +268,3 @@ def _make(path: str, flags: int, owned_like: str | None) -> int:
     if owned_like is not None:
         give_to_owner_of(owned_like, descriptor)
     return descriptor
-
-
-if sys.platform == "win32":  # pragma: no cover -- Windows only
-
-    def _lock(descriptor: int) -> None:
-        # Byte 2**30 lies behind any content, so the note in the file stays readable while locked.
-        os.lseek(descriptor, 1 << 30, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-
-    def _unlock(descriptor: int) -> None:
-        os.lseek(descriptor, 1 << 30, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
-
-    def _is_locked(descriptor: int) -> bool:
-        try:
-            _lock(descriptor)
-        except OSError:
-            return True
-        _unlock(descriptor)
-        return False
-
-else:
-
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def _unlock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-    def _is_locked(descriptor: int) -> bool:
-        try:
-            # Shared, so that two who look at once do not take each other for the holder.
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError as error:
-            return error.errno in _HELD_ELSEWHERE
-        _unlock(descriptor)
-        return False

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 from contextlib import suppress
 
 
@@ -12,8 +13,11 @@ def make_private(descriptor: int) -> None:
 
 
 def copy_metadata(path: str, descriptor: int) -> bool:
-    """Give the new file the old one's owner, mode and ACL; return whether all of it was allowed."""
-    if os.name == "nt":  # pragma: no cover -- Windows: ACLs are inherited from the folder
+    """Give the new file the old one's owner, mode and ACL; return whether all of it was allowed.
+
+    On Windows a new file has the access list that its folder hands down.
+    """
+    if sys.platform == "win32" or not hasattr(os, "fchown"):
         return True
     old, new = os.stat(path), os.fstat(descriptor)
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
@@ -28,7 +32,9 @@ def copy_metadata(path: str, descriptor: int) -> bool:
 
 def give_to_owner_of(path: str, descriptor: int) -> None:
     """Let a service run by root share a new file with the trader's account, which owns `path`."""
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
+    if sys.platform == "win32" or not hasattr(os, "fchown"):
+        return
+    if os.geteuid() == 0:
         owner = os.stat(path)
         with suppress(OSError):  # a container's root may give nothing away
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
@@ -39,7 +45,7 @@ def _copy_extended_attributes(path: str, descriptor: int) -> bool:
 
     Labels that only the system sets (`security.`, `trusted.`) are its own business.
     """
-    if not hasattr(os, "listxattr"):  # pragma: no cover -- macOS
+    if sys.platform == "win32" or not hasattr(os, "setxattr"):  # pragma: no cover -- macOS
         return True
     try:
         old, new = os.listxattr(path), os.listxattr(descriptor)
@@ -59,6 +65,7 @@ def _copy_extended_attributes(path: str, descriptor: int) -> bool:
 
 def open_to_others(env_path: str) -> str | None:
     """Return a warning if other users of this machine can read the secrets, else None."""
-    if os.name == "nt" or not os.stat(env_path).st_mode & 0o077:
+    # Windows has access lists instead, and makes up a mode.
+    if not hasattr(os, "fchown") or not os.stat(env_path).st_mode & 0o077:
         return None
     return f"{env_path} can be read by other users of this machine. Mend it: chmod 600 {env_path}"

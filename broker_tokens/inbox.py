@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from broker_tokens.durable_file import Replacement, read_bytes, recover
+from broker_tokens.durable_file import Replacement, read_bytes, recover, remove
 from broker_tokens.errors import StoreError
 from broker_tokens.renewals.phone_approval import Delivery
 from broker_tokens.secrets import Secret
@@ -71,7 +71,7 @@ class Inbox:
                 replacement.commit(content)
         else:
             with suppress(OSError):
-                os.unlink(self.path)
+                remove(self.path)
         self._waiting = deliveries
 
     def _load(self) -> list[Delivery]:

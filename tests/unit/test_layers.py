@@ -23,8 +23,8 @@ FLOORS = {
     "1 files, settings, plan, network": [
         *("expiry", "calendar", "setting_values", "settings", "lenient_settings", "place"),
         *("stages", "backoff", "policy", "watch"),
-        *("file_metadata", "durable_file", "env_text", "file_lock", "state_file", "store"),
-        *("attendance",),
+        *("file_metadata", "patience", "file_trouble", "durable_file", "env_text"),
+        *("file_lock", "state_file", "store", "attendance"),
         *(
             "env_path",
             "env_glance",
