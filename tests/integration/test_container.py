@@ -89,13 +89,24 @@ def test_a_stop_leaves_time_for_a_token_request():
     assert int(SERVICE["stop_grace_period"].removesuffix("s")) > 22
 
 
-def test_the_service_renews_in_the_container_and_ends_on_sigterm(image, doors):
-    """As process 1 without power, in a root that is read-only, it renews, and ends in a second."""
+@pytest.fixture
+def running(image, doors):
+    """The container, with a token that it has just renewed by itself."""
     doors.log_in()
-    doors.set(access_token="")
+    # No session is near, so that the hour of the test counts nothing.
+    doors.set(access_token="", UPSTOX_SESSION="03:31-03:32")
     command = image.box(doors.folder, *image.dockerfile.command)
     running = Running(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
-    running.wait_for("renewed silently")
+    try:
+        running.wait_for("renewed silently")
+        yield running
+    finally:
+        running.process.kill()
+        running.wait()
+
+
+def test_the_service_renews_in_the_container_and_ends_on_sigterm(running, doors):
+    """As process 1 without power, in a root that is read-only, it renews, and ends in a second."""
     program = _only_child(running.process.pid)
     began = time.monotonic()
     os.kill(program, signal.SIGTERM)
@@ -106,17 +117,15 @@ def test_the_service_renews_in_the_container_and_ends_on_sigterm(image, doors):
     assert doors.values["access_token"]
 
 
-def test_the_health_check_tells_well_from_ill(image, doors, tmp_path_factory):
-    """Docker sees 0 where strategies have a token, and 1 where the set-up is wrong."""
-    doors.set(UPSTOX_SESSION="03:31-03:32")  # so that the hour of the test counts nothing
-    doors.log_in()
+def test_the_health_check_tells_well_from_ill(image, running, doors, tmp_path_factory):
+    """Docker sees 0 where all is well, and 1 where nobody looks after a token."""
     well = image.run(doors.folder, *image.dockerfile.health_command)
     ill = image.run(tmp_path_factory.mktemp("empty"), *image.dockerfile.health_command)
 
     assert (well.returncode, ill.returncode) == (0, 1), well.stderr
 
 
-def test_without_a_env_it_says_where_it_belongs(image, tmp_path):
+def test_without_an_env_it_says_where_it_belongs(image, tmp_path):
     """A wrong set-up ends at once with 78, so that restarts of Docker cost next to nothing."""
     ended = image.run(tmp_path, *image.dockerfile.command)
 
