@@ -18,6 +18,12 @@ from broker_tokens.store import TokenStore
 # Who looks for a running service holds its lock for an instant; that must keep none from starting.
 _LOOK_TIME = timedelta(seconds=0.2)
 
+# A service looks once a minute; one look may wait for the broker, and for a lock, several times.
+LONGEST_SILENCE = timedelta(minutes=5)
+
+# Three runs of `--once` every ten minutes, as the templates for cron and Task Scheduler have it.
+_LONGEST_SILENCE_OF_ONCE = timedelta(minutes=30)
+
 
 @dataclass(frozen=True, slots=True)
 class Attendance:
@@ -36,6 +42,15 @@ class Attendance:
     def is_running(self) -> bool:
         """Whether a service runs, however long ago it last looked."""
         return self.pid is not None
+
+    def is_watched(self, now: datetime) -> bool:
+        """Whether somebody looks after the `.env` at `now`: a service that looks, or `--once`.
+
+        A last look in the future was noted under a clock that has been set back since; a service
+        makes it good within a minute.
+        """
+        longest = LONGEST_SILENCE if self.is_running else _LONGEST_SILENCE_OF_ONCE
+        return self.last_look is not None and abs(now - self.last_look) < longest
 
 
 def attendance(env_path: str) -> Attendance:

@@ -6,7 +6,15 @@ from datetime import datetime, timedelta
 from broker_tokens.clock import format_duration, format_ist
 from broker_tokens.look import Look
 from broker_tokens.model import Way
-from broker_tokens.policy import AskApproval, FindOut, RenewSilently, TellPerson, Wait, decide
+from broker_tokens.policy import (
+    AskApproval,
+    Decision,
+    FindOut,
+    RenewSilently,
+    TellPerson,
+    Wait,
+    decide,
+)
 
 # Far beyond the longest row of waits between two things that happen.
 _MOST_WAITS = 60
@@ -16,6 +24,7 @@ _WORDS = {
     RenewSilently: "renew silently with the refresh token",
     AskApproval: "ask for approval on your phone",
     TellPerson: "ask for a login",
+    Wait: "look again",
 }
 
 
@@ -34,14 +43,20 @@ class NextStep:
 
 
 def next_step(look: Look) -> NextStep:
-    """Return the first thing that becomes due if nothing else changes."""
+    """Return the first thing that becomes due if nothing else changes, in words."""
+    decision, at = first_due(look)
+    return NextStep(_WORDS[type(decision)], at)
+
+
+def first_due(look: Look) -> tuple[Decision, datetime]:
+    """Return the first thing that becomes due if nothing else changes, and when (aware)."""
     at = look.now
     for _ in range(_MOST_WAITS):
         decision = decide(at, look.situation, look.rules)
         if not isinstance(decision, Wait):
-            return NextStep(_WORDS[type(decision)], at)
+            break
         at = max(decision.until, at + timedelta(seconds=1))
-    return NextStep("look again", at)
+    return decision, at
 
 
 def standing(look: Look) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from broker_tokens.app import build_service
 from broker_tokens.attendance import attendance
-from broker_tokens.cli import check, init, notify, run, status
+from broker_tokens.cli import check, init, notify, plugin, run, status
 from broker_tokens.cli.arguments import length
 from broker_tokens.cli.output import answer, guarded, say
 from broker_tokens.clock import format_ist
@@ -41,7 +41,13 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = made.add_subparsers(title="commands", required=True, metavar="COMMAND")
     shown = _add(commands, "status", _status, "show the token, its end, and what comes next")
-    shown.add_argument("--json", action="store_true", help="for programs (format 1)")
+    forms = shown.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="for programs (format 1)")
+    forms.add_argument(
+        "--check",
+        action="store_true",
+        help="one line for Nagios and the like: exit 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN",
+    )
     token = _add(commands, "token", _token, "print a live access token, and nothing else")
     token.add_argument(
         "--min-valid",
@@ -113,11 +119,22 @@ def _service(options: argparse.Namespace) -> TokenService:
 
 
 def _status(options: argparse.Namespace) -> int:
-    look = _service(options).look()
-    answer(status.as_json(look) if options.json else status.as_text(look))
+    if options.check:
+        line, code = plugin.guarded(lambda: plugin.line_of(_report(options)))
+        answer(line)
+        return code
+    report = _report(options)
+    answer(status.as_json(report) if options.json else status.as_text(report))
     if (warning := open_to_others(locate(options.env_file))) is not None:
         say(warning)
-    return status.exit_code(look)
+    return status.exit_code(report.look)
+
+
+def _report(options: argparse.Namespace) -> status.Report:
+    env_path = locate(options.env_file)
+    seen = attendance(env_path)
+    look = build_service(env_path, is_listening=bool(seen.listens_at)).look()
+    return status.Report(look, seen)
 
 
 def _token(options: argparse.Namespace) -> int:

@@ -1,15 +1,33 @@
 """What `upstox-token status` shows: read from the files, with no request to the broker."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
+from broker_tokens.attendance import Attendance
 from broker_tokens.clock import IST, format_duration, format_ist
 from broker_tokens.errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_PERSON, EXIT_TEMPORARY
 from broker_tokens.forecast import next_step
 from broker_tokens.look import Look
-from broker_tokens.model import Approval
+from broker_tokens.model import Approval, Failure
+from broker_tokens.outlook import outlook
 from broker_tokens.policy import Life
 
 FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that is shown: what the files say, and who looks after them.
+
+    `schedulers` are those installed for this `.env`, in words; None if nobody has searched.
+    """
+
+    look: Look
+    attendance: Attendance
+    schedulers: Sequence[str] | None = None
 
 
 def state_of(look: Look) -> str:
@@ -32,32 +50,66 @@ def exit_code(look: Look) -> int:
     return EXIT_TEMPORARY if time_helps or look.situation.life is Life.UNKNOWN else EXIT_PERSON
 
 
-def as_text(look: Look) -> str:
+def as_text(report: Report) -> str:
     """Return the status for people."""
-    lines = [f"state:         {state_of(look)}", f"account:       {look.tokens.user_id or '-'}"]
+    look = report.look
+    lines = [
+        f"state:         {state_of(look)}",
+        f"next session:  {outlook(look, report.attendance).sentence.removeprefix('Session of ')}",
+        f"account:       {look.tokens.user_id or '-'}",
+        *_token_lines(look),
+        *_history_lines(look),
+        f"next step:     {_next_words(look)}",
+        f"looked after:  {_attendance_words(report)}",
+    ]
+    if report.schedulers is not None:
+        lines.append(f"scheduler:     {'; '.join(report.schedulers) or 'none'}")
+    return "\n".join(lines)
+
+
+def _token_lines(look: Look) -> list[str]:
+    lines = []
     expires_at = look.situation.expires_at
     if expires_at is not None:
-        left = expires_at - look.now
-        words = f"in {format_duration(left)}" if expires_at > look.now else "past"
+        words = f"in {format_duration(expires_at - look.now)}" if expires_at > look.now else "past"
         lines.append(f"expires:       {format_ist(expires_at)} ({words})")
     if look.tokens.access_token is not None:
         lines.append(f"fingerprint:   {look.tokens.access_token.fingerprint}")
     lines.append(f"refresh token: {'stored' if look.tokens.refresh_token else 'none'}")
     if not look.settings.has_credentials:
         lines.append("configuration: Client ID/Secret not found, so nobody can log in or renew")
-    renewal, failure = look.state.last_renewal, look.state.last_failure
-    if renewal is not None:
+    return lines
+
+
+def _history_lines(look: Look) -> list[str]:
+    lines, state = [], look.state
+    if (renewal := state.last_renewal) is not None:
         lines.append(f"last renewal:  {format_ist(renewal.at)} ({renewal.way})")
-    if failure is not None:
+    if (failure := state.last_failure) is not None:
         lines.append(f"last failure:  {format_ist(failure.at)}: {failure.what}")
-    if (asked := look.state.approval) is not None:
+    if (asked := state.approval) is not None:
         lines.append(f"approval:      {_approval_words(asked)}")
-    if (command := look.state.command_failure) is not None:
+    if (command := state.command_failure) is not None:
         lines.append(f"on renew:      {format_ist(command.at)}: {command.what}")
+    return lines
+
+
+def _next_words(look: Look) -> str:
     step = next_step(look)
     ahead = f"in {format_duration(step.at - look.now)}" if step.at > look.now else "due now"
-    lines.append(f"next step:     {step.what}, {format_ist(step.at)} ({ahead})")
-    return "\n".join(lines)
+    return f"{step.what}, {format_ist(step.at)} ({ahead})"
+
+
+def _attendance_words(report: Report) -> str:
+    seen, now = report.attendance, report.look.now
+    ago = "never" if seen.last_look is None else f"{format_duration(now - seen.last_look)} ago"
+    if seen.is_running:
+        where = f", listens at {seen.listens_at}" if seen.listens_at else ""
+        hangs = "" if seen.is_watched(now) else ": it hangs"
+        return f"service (pid {seen.pid or 'unknown'}){where}, last look {ago}{hangs}"
+    if seen.is_watched(now):
+        return f"--once, last look {ago}"
+    return f"nobody looks after this .env, last look {ago}"
 
 
 def _approval_words(asked: Approval) -> str:
@@ -73,33 +125,59 @@ def _approval_words(asked: Approval) -> str:
     return f"{at}, open until {format_ist(until)}" if until else f"{at}, outcome unknown"
 
 
-def as_json(look: Look) -> str:
+def as_json(report: Report) -> str:
     """Return the status for programs, in format 1."""
-    expires_at = look.situation.expires_at
-    renewal, failure, step = look.state.last_renewal, look.state.last_failure, next_step(look)
-    asked, command = look.state.approval, look.state.command_failure
-    left = None if expires_at is None else max(0, int((expires_at - look.now).total_seconds()))
     return json.dumps(
-        {
-            "format": FORMAT,
-            "broker": "upstox",
-            "account": look.tokens.user_id,
-            "state": state_of(look),
-            "expires_at": None if expires_at is None else expires_at.astimezone(IST).isoformat(),
-            "expires_in_seconds": left,
-            "last_renewal": renewal
-            and {"at": renewal.at.astimezone(IST).isoformat(), "way": renewal.way},
-            "next_step": {"what": step.what, "at": step.at.astimezone(IST).isoformat()},
-            "last_approval": asked
-            and {
-                "asked_at": asked.asked_at.astimezone(IST).isoformat(),
-                "expires_at": asked.expires_at and asked.expires_at.astimezone(IST).isoformat(),
-                "refusal": asked.refusal or None,
-            },
-            "on_renew_failure": command
-            and {"at": command.at.astimezone(IST).isoformat(), "what": command.what},
-            "last_failure": failure
-            and {"at": failure.at.astimezone(IST).isoformat(), "what": failure.what},
-        },
+        {"format": FORMAT, "broker": "upstox", **_of_look(report.look), **_of_watch(report)},
         indent=2,
     )
+
+
+def _of_look(look: Look) -> dict[str, Any]:
+    expires_at, renewal, step = look.situation.expires_at, look.state.last_renewal, next_step(look)
+    asked = look.state.approval
+    left = None if expires_at is None else max(0, int((expires_at - look.now).total_seconds()))
+    return {
+        "account": look.tokens.user_id,
+        "state": state_of(look),
+        "expires_at": _iso(expires_at),
+        "expires_in_seconds": left,
+        "last_renewal": renewal and {"at": _iso(renewal.at), "way": renewal.way},
+        "next_step": {"what": step.what, "at": _iso(step.at)},
+        "last_approval": asked
+        and {
+            "asked_at": _iso(asked.asked_at),
+            "expires_at": _iso(asked.expires_at),
+            "refusal": asked.refusal or None,
+        },
+        "on_renew_failure": _failure(look.state.command_failure),
+        "last_failure": _failure(look.state.last_failure),
+    }
+
+
+def _of_watch(report: Report) -> dict[str, Any]:
+    look, seen = report.look, report.attendance
+    ahead = outlook(look, seen)
+    return {
+        "coming_session": {
+            "opens_at": _iso(ahead.session.opens),
+            "closes_at": _iso(ahead.session.closes),
+            "is_covered": look.situation.covers(ahead.session),
+        },
+        "outlook": {"level": ahead.level, "sentence": ahead.sentence},
+        "attendance": {
+            "is_watched": seen.is_watched(look.now),
+            "pid": seen.pid or None,
+            "listens_at": seen.listens_at or None,
+            "last_look": _iso(seen.last_look),
+        },
+        "schedulers": None if report.schedulers is None else list(report.schedulers),
+    }
+
+
+def _failure(failure: Failure | None) -> dict[str, Any] | None:
+    return None if failure is None else {"at": _iso(failure.at), "what": failure.what}
+
+
+def _iso(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.astimezone(IST).isoformat()

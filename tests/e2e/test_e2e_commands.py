@@ -24,6 +24,7 @@ from broker_tokens.simulator.wire import Response
 KEYS = {
     *("format", "broker", "account", "state", "expires_at", "expires_in_seconds"),
     *("last_renewal", "next_step", "last_failure", "last_approval", "on_renew_failure"),
+    *("coming_session", "outlook", "attendance", "schedulers"),
 }
 
 

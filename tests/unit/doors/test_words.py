@@ -5,7 +5,9 @@ from datetime import timedelta
 
 import pytest
 from support.house import ist, running_house
+from unit.plan.looks import look_at
 
+from broker_tokens.attendance import Attendance
 from broker_tokens.cli import status
 from broker_tokens.cli.output import guarded
 from broker_tokens.errors import (
@@ -22,6 +24,8 @@ from broker_tokens.secrets import Secret
 from broker_tokens.waker import Stopping
 
 OPENS = ist("2026-11-20 09:00")
+NOON = ist("2026-11-20 12:00")
+NOBODY = Attendance(None, "", None)
 URL = "https://login.example/?client_id=x"
 
 EVENTS = {
@@ -121,6 +125,51 @@ def test_a_defect_of_ours_shows_its_place_and_no_secret(capsys):
     assert "planted" not in shown
 
 
+def text_of(look, seen=NOBODY, schedulers=None):
+    return status.as_text(status.Report(look, seen, schedulers))
+
+
+WATCHERS = {
+    "a service": (
+        Attendance(4711, "", NOON - timedelta(seconds=20)),
+        "service (pid 4711), last look 20 s ago",
+    ),
+    "a service that listens": (
+        Attendance(4711, "127.0.0.1:8765", NOON - timedelta(seconds=20)),
+        "service (pid 4711), listens at 127.0.0.1:8765, last look 20 s ago",
+    ),
+    "a service that hangs": (
+        Attendance(4711, "", NOON - timedelta(hours=2)),
+        "service (pid 4711), last look 2 h 0 min ago: it hangs",
+    ),
+    "a service that left no word": (
+        Attendance(0, "", NOON),
+        "service (pid unknown), last look 0 s ago",
+    ),
+    "--once": (Attendance(None, "", NOON - timedelta(minutes=7)), "--once, last look 7 min ago"),
+    "nobody any more": (
+        Attendance(None, "", NOON - timedelta(days=3)),
+        "nobody looks after this .env, last look 3 days 0 h ago",
+    ),
+    "nobody ever": (NOBODY, "nobody looks after this .env, last look never"),
+}
+
+
+@pytest.mark.parametrize(("seen", "words"), WATCHERS.values(), ids=WATCHERS)
+def test_status_shows_who_looks_after_it(seen, words):
+    """Who, where it listens, and how long ago it looked."""
+    assert f"looked after:  {words}\n" in text_of(look_at(NOON), seen) + "\n"
+
+
+def test_status_shows_the_schedulers_that_were_found():
+    """Those installed for this `.env`; no line where nobody has searched."""
+    assert "scheduler:     cron (crontab of trader)" in text_of(
+        look_at(NOON), schedulers=["cron (crontab of trader)"]
+    )
+    assert "scheduler:     none" in text_of(look_at(NOON), schedulers=[])
+    assert "scheduler" not in text_of(look_at(NOON))
+
+
 def test_status_of_a_day(tmp_path):
     """Missing, live, expired, unchecked: each state with its exit code."""
     with running_house(tmp_path, opaque_tokens=True) as house:
@@ -138,8 +187,8 @@ def test_status_of_a_day(tmp_path):
         ("expired", 77),
         ("unchecked", 75),
     ]
-    assert "in 19 h 30 min" in status.as_text(seen[1])
-    assert "past" in status.as_text(seen[2])
+    assert "in 19 h 30 min" in text_of(seen[1])
+    assert "past" in text_of(seen[2])
 
 
 def test_status_shows_the_last_failure(tmp_path):
@@ -150,7 +199,7 @@ def test_status_shows_the_last_failure(tmp_path):
         house.clock.advance(seconds=1)
         look = house.service().look()
 
-    assert "refuses the connection" in status.as_text(look)
-    assert "renew silently" in status.as_text(look)
+    assert "refuses the connection" in text_of(look)
+    assert "renew silently" in text_of(look)
     assert look.state.retry_at - look.now <= timedelta(seconds=5)
     assert status.exit_code(look) == 75
