@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     words = "send a test notice through every channel, or tell that a systemd unit has failed"
     notify.add_arguments(_add(commands, "notify", notify.run, words))
     _add(commands, "logout", _logout, "end the token at the broker and empty the tokens in .env")
+    _add_install(commands)
     _add_simulator(commands)
     demo = commands.add_parser("demo", help="two trading days on the simulator, in seconds")
     demo.set_defaults(run=_demo)
@@ -102,6 +103,13 @@ def _add_login(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         parents=[init.parser()],
         add_help=False,
     ).set_defaults(run=init.run)
+
+
+def _add_install(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from broker_tokens.cli import install
+
+    words = "show how this machine looks after .env by itself; --apply installs it"
+    install.add_arguments(_add(commands, "install", install.run, words))
 
 
 def _add_simulator(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -51,6 +51,12 @@ FLOORS = {
     ],
     "4 service": ["intake", "lookout", "prompter", "service", "loop"],
     "5 wiring": ["aftermath", "app", "changes", "background", "listener", "upstox_token_manager"],
+    "5 installing": [
+        *("install", "install.machine", "install.steps", "install.job", "install.templates"),
+        *("install.same_env", "install.unit_syntax", "install.units"),
+        *("install.systemd", "install.cron"),
+        "install.schedulers",
+    ],
     "5 for strategies": ["bearer", "with_requests", "with_httpx", "with_upstox_client"],
     "5 doctor": ["doctor", "doctor.finding", "doctor.questions"],
     "6 doors": [
@@ -65,6 +71,7 @@ FLOORS = {
             "cli.notify",
             "cli.plugin",
             "cli.init",
+            "cli.install",
             "cli.demo_strategy",
             "cli.demo",
             "cli.main",

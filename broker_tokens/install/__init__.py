@@ -1,0 +1,1 @@
+"""One command that has the machine's own scheduler look after a `.env`."""

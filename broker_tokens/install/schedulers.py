@@ -1,0 +1,68 @@
+"""What looks after a `.env` already: every kind is asked, whatever platform it is of."""
+
+from broker_tokens.errors import ConfigurationError, StoreError, TemporaryFailure
+from broker_tokens.install.cron import CRON
+from broker_tokens.install.job import Job, Kind, Scheduler
+from broker_tokens.install.machine import Machine
+from broker_tokens.install.systemd import SERVICE, TIMER
+from broker_tokens.store import TokenStore
+
+__all__ = ["KINDS", "Scheduler", "find_schedulers", "refuse_second", "removal"]
+
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (SERVICE, TIMER, CRON)}
+
+
+def find_schedulers(env_path: str, machine: Machine) -> list[Scheduler]:
+    """Return what is installed on a machine for the `.env` at `env_path`; never raises."""
+    kinds = [kind for kind in KINDS.values() if machine.platform in kind.platforms]
+    return [found for kind in kinds for found in kind.find(env_path, machine)]
+
+
+def refuse_second(job: Job, kind: Kind, machine: Machine) -> None:
+    """Raise ConfigurationError if anything but this very job looks after its `.env`."""
+    is_reinstalled = False
+    for found in find_schedulers(job.env_path, machine):
+        if (found.kind, found.is_system, found.name) != (kind.name, job.is_system, job.name):
+            raise ConfigurationError(
+                f"{job.env_path} is looked after already, by {described(found)}.",
+                f"One is enough. To take that one away: {removal(found, job.env_path)}",
+            )
+        is_reinstalled = kind.keeps_running and found.is_active is not False
+    pid = None if is_reinstalled else running_pid(job.env_path)
+    if pid is not None:
+        raise ConfigurationError(
+            f"A service already runs on {job.env_path} (pid {pid or 'unknown'}).",
+            "One is enough. Stop that one first, and whatever starts it.",
+        )
+
+
+def described(found: Scheduler) -> str:
+    """Return a scheduler in words."""
+    state = {True: ", which is active", False: ", which is not active", None: ""}[found.is_active]
+    return f"{found.kind} ({found.where}{state})"
+
+
+def removal(found: Scheduler, env_path: str) -> str:
+    """Return how to take a scheduler away."""
+    if found.name:
+        options = " --system" if found.is_system else ""
+        return (
+            f"{'sudo ' if found.is_system else ''}upstox-token install {found.kind} --uninstall"
+            f"{options} --name {found.name} --env-file {env_path}"
+        )
+    if found.kind == "cron" and not found.is_system:
+        return "crontab -e, and delete the line with token_refresh_service.py"
+    return f"disable it and remove {found.where}"
+
+
+def running_pid(env_path: str) -> int | None:
+    """Return the pid of the service that runs on a `.env`, 0 if it is not known, None if none."""
+    lock = TokenStore(env_path).service_lock()
+    try:
+        with lock:
+            return None
+    except TemporaryFailure:
+        pid = lock.read_note().partition(" ")[0]
+        return int(pid) if pid.isdecimal() else 0
+    except StoreError:
+        return None

@@ -1,0 +1,220 @@
+"""systemd: a service that keeps running, or `--once` by a timer; a user's own or the machine's."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from broker_tokens.install.job import DEFAULT_NAME, PROGRAM, Job, Scheduler
+from broker_tokens.install.machine import LOOK_SECONDS, Machine
+from broker_tokens.install.same_env import is_same
+from broker_tokens.install.steps import AfterUndoing, RemoveFile, RunCommand, Step, WriteFile
+from broker_tokens.install.unit_syntax import path_of, settings_of, words_of
+from broker_tokens.install.units import render_unit, unit_names
+
+_SYSTEM_UNITS = "/etc/systemd/system"
+_USER_UNITS = ".config/systemd/user"
+
+# Where `Persistent=true` of a timer notes its last run.
+_SYSTEM_STAMPS = "/var/lib/systemd/timers"
+_USER_STAMPS = ".local/share/systemd/timers"
+
+_NO_MANAGER = (
+    "Log in as this user itself (su and sudo do not start its systemd), or install with --system,"
+    " or let cron do it: upstox-token install cron"
+)
+_NO_START = "See why: journalctl {scope}-u {unit} -n 20"
+_LINGER = (
+    "It runs only while {user} is logged in: lingering was refused. Have root allow it:"
+    " sudo loginctl enable-linger {user}"
+)
+
+_ACTIVE = {"active": True, "activating": True, "reloading": True}
+_INACTIVE = {"inactive": False, "failed": False, "deactivating": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Systemd:
+    """One of the two ways in which systemd looks after a `.env`."""
+
+    name: str
+    keeps_running: bool
+    templates: tuple[str, ...]
+    platforms: tuple[str, ...] = ("linux",)
+
+    def install(self, job: Job, machine: Machine) -> list[Step]:
+        """Return the steps: the units, and then having the manager start them."""
+        files = self.files(job, machine)
+        unit = self._main_unit(job)
+        control = _control(job)
+        is_update = os.path.exists(os.path.join(unit_folder(machine, job), unit))
+        back_again = ((*control, "restart", unit),) if is_update else ()
+        no_start = _NO_START.format(scope="" if job.is_system else "--user ", unit=unit)
+        steps: list[Step] = [
+            AfterUndoing(((*control, "daemon-reload"), *back_again)),
+            *(WriteFile(path, text.encode()) for path, text in files.items()),
+            RunCommand((*control, "daemon-reload"), advice=_NO_MANAGER),
+            RunCommand(
+                (*control, "enable", unit),
+                undo=() if is_update else (*control, "disable", "--now", unit),
+                advice=_NO_MANAGER,
+            ),
+            RunCommand((*control, "restart", unit), advice=no_start),
+        ]
+        if not job.is_system:
+            steps.append(
+                RunCommand(
+                    ("loginctl", "enable-linger", job.user),
+                    may_fail=True,
+                    otherwise=_LINGER.format(user=job.user),
+                )
+            )
+        return steps
+
+    def uninstall(self, job: Job, machine: Machine) -> list[Step]:
+        """Return the steps: stop and disable, remove the units, and have the manager forget."""
+        folder, unit, control = unit_folder(machine, job), self._main_unit(job), _control(job)
+        paths = [os.path.join(folder, name) for name in self._unit_files(job)]
+        there = [path for path in paths if os.path.lexists(path)]
+        if not there:
+            return []
+        return [
+            AfterUndoing(((*control, "daemon-reload"),)),
+            RunCommand(
+                (*control, "disable", "--now", unit),
+                undo=(*control, "enable", "--now", unit),
+                advice=_NO_MANAGER,
+            ),
+            *(RemoveFile(path) for path in there),
+            *([RemoveFile(_stamp(machine, job, unit))] if unit.endswith(".timer") else []),
+            RunCommand((*control, "daemon-reload"), may_fail=True),
+            RunCommand((*control, "reset-failed", unit), may_fail=True),
+        ]
+
+    def owner(self, job: Job, machine: Machine) -> str | None:
+        """Return the `.env` that the unit of this name looks after."""
+        folder = unit_folder(machine, job)
+        for name in self._unit_files(job):
+            if name.endswith(".service") and "@" not in name:
+                return _env_of(os.path.join(folder, name), machine)
+        return None
+
+    def find(self, env_path: str, machine: Machine) -> list[Scheduler]:
+        """Return the units of this kind that look after a `.env`, a user's own and the system's."""
+        found = []
+        for is_system in (False, True):
+            folder = _folder(machine, is_system=is_system)
+            for service in _services(folder, env_path, machine):
+                unit = _timer_of(folder, service) or service
+                if unit.endswith(".timer") == self.keeps_running:
+                    continue
+                where = os.path.join(folder, unit)
+                is_active = _is_active(unit, machine, is_system=is_system)
+                name = self._name_of(unit)
+                found.append(Scheduler(self.name, is_system, name, where, is_active))
+        return found
+
+    def files(self, job: Job, machine: Machine) -> dict[str, str]:
+        """Return the units of a job by their paths."""
+        folder = unit_folder(machine, job)
+        return {
+            os.path.join(folder, name): render_unit(template, job, machine)
+            for name, template in zip(self._unit_files(job), self.templates, strict=True)
+        }
+
+    def _unit_files(self, job: Job) -> list[str]:
+        """Return the names of the job's units, in the order of the templates."""
+        names = unit_names(job.name)
+        return [
+            next(t.replace(f"upstox-token-{key}", new) for key, new in names.items() if key in t)
+            for t in self.templates
+        ]
+
+    def _main_unit(self, job: Job) -> str:
+        """Return the unit that is enabled."""
+        return self._unit_files(job)[0]
+
+    def _name_of(self, unit: str) -> str:
+        """Return the --name for which a unit is called so, "" if there is none."""
+        stem = unit.rpartition(".")[0]
+        names = (name for name in (DEFAULT_NAME, stem, stem.removesuffix("-once")))
+        key = "refresh" if self.keeps_running else "once"
+        return next((name for name in names if unit_names(name)[key] == stem), "")
+
+
+SERVICE = Systemd("systemd", True, ("upstox-token-refresh.service", "upstox-token-alert@.service"))
+TIMER = Systemd(
+    "systemd-timer",
+    False,
+    ("upstox-token-once.timer", "upstox-token-once.service", "upstox-token-alert@.service"),
+)
+
+
+def unit_folder(machine: Machine, job: Job) -> str:
+    """Return the folder of a job's units."""
+    return _folder(machine, is_system=job.is_system)
+
+
+def _folder(machine: Machine, *, is_system: bool) -> str:
+    return machine.place(_SYSTEM_UNITS) if is_system else os.path.join(machine.home, _USER_UNITS)
+
+
+def _stamp(machine: Machine, job: Job, unit: str) -> str:
+    place = machine.place(_SYSTEM_STAMPS) if job.is_system else ""
+    return os.path.join(place or os.path.join(machine.home, _USER_STAMPS), f"stamp-{unit}")
+
+
+def _control(job: Job) -> tuple[str, ...]:
+    return ("systemctl",) if job.is_system else ("systemctl", "--user")
+
+
+def _is_active(unit: str, machine: Machine, *, is_system: bool) -> bool | None:
+    scope = () if is_system else ("--user",)
+    said = machine.run(("systemctl", *scope, "is-active", unit), limit=LOOK_SECONDS).out.strip()
+    return (_ACTIVE | _INACTIVE).get(said)
+
+
+def _services(folder: str, env_path: str, machine: Machine) -> Iterator[str]:
+    """Yield the names of the services in a folder that look after a `.env`."""
+    for name in _listed(folder, ".service"):
+        owner = _env_of(os.path.join(folder, name), machine)
+        if owner is not None and is_same(owner, env_path):
+            yield name
+
+
+def _listed(folder: str, ending: str) -> list[str]:
+    with suppress(OSError):
+        return sorted(name for name in os.listdir(folder) if name.endswith(ending))
+    return []
+
+
+def _timer_of(folder: str, service: str) -> str | None:
+    """Return the timer that starts a service, None if there is none."""
+    for timer in _listed(folder, ".timer"):
+        unit = settings_of(_text(os.path.join(folder, timer))).get("Unit", "")
+        if (unit or timer.replace(".timer", ".service")) == service:
+            return timer
+    return None
+
+
+def _env_of(path: str, machine: Machine) -> str | None:
+    """Return the `.env` that a unit looks after, None if it is no unit of ours, or not there."""
+    keys = settings_of(_text(path))
+    words = words_of(keys.get("ExecStart", ""), machine.home)
+    if not any(os.path.basename(word) == PROGRAM for word in words):
+        return None
+    if "--env-file" in words[:-1]:
+        return words[words.index("--env-file") + 1]
+    folder = path_of(keys.get("WorkingDirectory", ""), machine.home)
+    return os.path.join(folder, ".env") if folder else None
+
+
+def _text(path: str) -> str:
+    """Return a unit with what `systemctl edit` has put beside it; nothing if it is unreadable."""
+    beside = f"{path}.d"
+    paths = [path, *(os.path.join(beside, name) for name in _listed(beside, ".conf"))]
+    texts = []
+    for each in paths:
+        with suppress(OSError), open(each, encoding="utf-8", errors="surrogateescape") as file:
+            texts.append(file.read())
+    return "\n".join(texts)

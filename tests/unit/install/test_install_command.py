@@ -1,0 +1,208 @@
+"""`upstox-token install`: what is shown, done, refused and taken back."""
+
+import pytest
+
+KINDS = ["systemd", "systemd-timer", "cron"]
+ALL_SCOPES = [(kind, scope) for kind in KINDS for scope in ([], ["--system"])]
+
+
+def as_root(played):
+    """Make the machine root's, as `sudo` does; the `.env` stays the trader's."""
+    played.owners = {str(played.env_file()): "trader"}
+    played.user, played.uid, played.environ = "root", 0, {"SUDO_USER": "trader"}
+
+
+def prepare(played, scope):
+    if scope:
+        as_root(played)
+
+
+@pytest.mark.parametrize(("kind", "scope"), ALL_SCOPES)
+def test_showing_changes_nothing(played, install_on, kind, scope):
+    """Without an option it names every file and command, and leaves the machine as it was."""
+    prepare(played, scope)
+    env_file = played.env_file()
+    before = played.files()
+    shown = install_on(played, kind, *scope)
+
+    assert shown.code == 0
+    assert played.files() == before
+    assert str(env_file) in shown.out
+    assert str(played.home / "broker-tokens/.venv/bin/python") in shown.out
+    assert str(played.home / "broker-tokens/token_refresh_service.py") in shown.out
+    assert "--apply" in shown.err
+    assert not [ran for ran in played.ran if "is-active" not in ran and "crontab -l" not in ran]
+
+
+@pytest.mark.parametrize(("kind", "scope"), ALL_SCOPES)
+def test_what_is_installed_is_what_was_shown(played, install_on, kind, scope):
+    """Every new file, and every line of the crontab, stood in what was shown before."""
+    prepare(played, scope)
+    shown = install_on(played, kind, *scope).out
+    before = played.files()
+    installed = install_on(played, kind, *scope, "--apply")
+
+    assert installed.code == 0, installed.err
+    after = played.files()
+    new = {path: content for path, content in after.items() if before.get(path) != content}
+    assert new
+    assert all(content.decode().rstrip() in shown for content in new.values())
+
+
+@pytest.mark.parametrize(("kind", "scope"), ALL_SCOPES)
+def test_uninstall_leaves_nothing(played, install_on, kind, scope):
+    """After --uninstall every file and the crontab are as before, and nothing is enabled."""
+    prepare(played, scope)
+    played.env_file()
+    before = played.files()
+    install_on(played, kind, *scope, "--apply")
+    taken_away = install_on(played, kind, *scope, "--uninstall")
+
+    assert taken_away.code == 0, taken_away.err
+    assert played.files() == before
+    assert not played.enabled | played.active
+    assert install_on(played, kind, *scope, "--uninstall").out.startswith("Nothing to take away")
+
+
+@pytest.mark.parametrize(("kind", "scope"), ALL_SCOPES)
+def test_installing_again_updates(played, install_on, kind, scope):
+    """Over itself it installs the version of today, once."""
+    prepare(played, scope)
+    install_on(played, kind, *scope, "--apply")
+    once = played.files()
+    for path, content in once.items():
+        if b"--env-file" in content and path != "crontab":
+            with open(path, "wb") as file:
+                file.write(content.replace(b".venv/bin/python", b"old/bin/python"))
+    if not scope:
+        played.crontab = once["crontab"].replace(b".venv", b"old") or None
+    again = install_on(played, kind, *scope, "--apply")
+
+    assert again.code == 0, again.err
+    assert played.files() == once
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_second_env_has_a_name_of_its_own(played, install_on, kind):
+    """A name that is taken is refused with what to do; with --name both are there."""
+    first, second = played.env_file(), played.env_file("second")
+    install_on(played, kind, "--apply", env_file=first)
+    before = played.files()
+    refused = install_on(played, kind, "--apply", env_file=second)
+
+    assert refused.code == 78
+    assert str(first) in refused.err
+    assert "--name" in refused.err
+    assert played.files() == before
+    assert install_on(played, kind, "--apply", "--name", "second", env_file=second).code == 0
+    assert install_on(played, kind, "--uninstall", "--name", "second", env_file=second).code == 0
+    assert played.files() == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_name_is_not_taken_away_from_another_env(played, install_on, kind):
+    """--uninstall for one `.env` leaves alone what looks after another."""
+    first, second = played.env_file(), played.env_file("second")
+    install_on(played, kind, "--apply", env_file=first)
+    before = played.files()
+    refused = install_on(played, kind, "--uninstall", env_file=second)
+
+    assert (refused.code, played.files()) == (78, before)
+
+
+@pytest.mark.parametrize("name", ["a b", "../x", "a.b", "", "-x", "a%i", "é"])
+def test_a_name_that_some_scheduler_does_not_take(played, install_on, name):
+    """Names are letters, digits, - and _: cron.d passes over any other in silence."""
+    assert install_on(played, "cron", f"--name={name}").code == 78
+
+
+def test_system_needs_root(played, install_on):
+    """--system as an ordinary user changes nothing and says what to put before it."""
+    refused = install_on(played, "systemd", "--system", "--apply")
+
+    assert refused.code == 78
+    assert "sudo" in refused.err
+    assert not played.enabled
+
+
+def test_sudo_without_system_would_install_for_root(played, install_on):
+    """A `.env` of the trader is not handed to root's own units by a `sudo` too many."""
+    as_root(played)
+    refused = install_on(played, "systemd", "--apply")
+
+    assert refused.code == 78
+    assert "--system" in refused.err
+
+
+def test_a_system_unit_runs_as_the_owner_of_the_env(played, install_on):
+    """User= is who can read the `.env`, whoever typed sudo."""
+    as_root(played)
+    played.owners = {str(played.env_file()): "algo"}
+    shown = install_on(played, "systemd", "--system").out
+
+    assert "\nUser=algo\n" in shown
+    assert "trader" not in shown.replace(str(played.folder), "")
+
+
+def test_listen_is_for_what_keeps_running(played, install_on):
+    """--listen reaches the service's command line; for --once it is refused."""
+    shown = install_on(played, "systemd", "--listen", "[::1]:8765")
+
+    assert '--listen "[::1]:8765"' in shown.out
+    assert install_on(played, "cron", "--listen", "8765").code == 78
+
+
+@pytest.mark.parametrize("failing", ["systemctl --user daemon-reload", "systemctl --user restart"])
+def test_a_failure_half_way_is_undone(played, install_on, failing):
+    """What was done before the failure is taken back, and both are said."""
+    played.env_file()
+    before = played.files()
+    played.failing = {failing: "Failed to connect to bus: No medium found"}
+    failed = install_on(played, "systemd", "--apply")
+
+    assert failed.code == 78
+    assert played.files() == before
+    assert not played.enabled | played.active
+    assert "No medium found" in failed.err
+    assert "upstox-token-refresh.service" in failed.err
+
+
+def test_a_failed_update_keeps_the_old_version(played, install_on):
+    """When the new version does not start, the old one is there and running again."""
+    install_on(played, "systemd", "--apply")
+    before = played.files()
+    played.failing = {"systemctl --user enable": "Access denied"}
+    failed = install_on(played, "systemd", "--apply", "--listen", "8765")
+
+    assert failed.code == 78
+    assert played.files() == before
+    assert "upstox-token-refresh.service" in played.active
+
+
+def test_a_refused_lingering_is_told(played, install_on):
+    """Without lingering it runs only while the user is logged in: installed, and said."""
+    played.failing = {"loginctl": "Access denied"}
+    installed = install_on(played, "systemd", "--apply")
+
+    assert installed.code == 0
+    assert "sudo loginctl enable-linger trader" in installed.err
+    assert "upstox-token-refresh.service" in played.enabled
+
+
+def test_a_machine_without_systemd(played, install_on):
+    """It says so, points to cron, and leaves nothing."""
+    played.missing = ("systemctl", "loginctl")
+    played.env_file()
+    before = played.files()
+    failed = install_on(played, "systemd", "--apply")
+
+    assert failed.code == 78
+    assert "cron" in failed.err
+    assert played.files() == before
+
+
+def test_a_machine_without_cron(played, install_on):
+    """It says that crontab is missing."""
+    played.missing = ("crontab",)
+
+    assert install_on(played, "cron", "--apply").code == 78

@@ -1,0 +1,101 @@
+"""The line of the crontab: kept, found, and read by cron and sh as it was meant."""
+
+import subprocess
+
+import pytest
+from hypothesis import given
+from unit.install.nasty import NASTY, nasty_machine, paths
+
+from broker_tokens.install import cron
+from broker_tokens.install.job import make_job
+
+OTHERS = [
+    b"",
+    b"# mine\n0 9 * * 1-5 cd ~/bot && ./start\n",
+    b"MAILTO=me@example.com\r\n@reboot x\n\n\n",
+    b"0 1 * * * echo no line end",
+    b"# caf\xe9 in latin-1\n* * * * * true \\% %x\n",
+]
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_the_other_lines_stay_as_they_are(played, install_on, text):
+    """Byte for byte, before and after; a missing line end is all that is added."""
+    played.crontab = text or None
+    install_on(played, "cron", "--apply")
+    with_ours = played.crontab
+    install_on(played, "cron", "--uninstall")
+
+    assert with_ours.startswith(text)
+    assert (played.crontab or b"").rstrip(b"\n") == text.rstrip(b"\n")
+    assert (played.crontab or b"").startswith(text)
+
+
+def test_lines_added_below_ours_stay(played, install_on):
+    """Our line is replaced where it stands."""
+    install_on(played, "cron", "--apply")
+    played.crontab += b"5 5 * * * mine\n"
+    once = played.crontab
+    install_on(played, "cron", "--apply")
+
+    assert played.crontab == once
+    install_on(played, "cron", "--uninstall")
+    assert played.crontab == b"5 5 * * * mine\n"
+
+
+def test_a_crontab_that_may_not_be_read_is_not_replaced(played, install_on):
+    """Refused by cron.deny is not the same as empty."""
+    played.failing = {"crontab -l": "You (trader) are not allowed to use this program (crontab)"}
+    refused = install_on(played, "cron", "--apply")
+
+    assert refused.code == 78
+    assert "not allowed" in refused.err
+    assert played.crontab is None
+
+
+def run_as_cron_does(line, folder):
+    """Run a line's command in cron's surroundings.
+
+    An unescaped % would end it; what a backslash does to one differs between crons, so there is no
+    % in it at all.
+    """
+    assert "%" not in line
+    environ = {"HOME": str(folder), "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh", "LOGNAME": "x"}
+    return subprocess.run(
+        ["/bin/sh", "-c", line.split(maxsplit=5)[5]],
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_a_nasty_path_reaches_the_program(tmp_path, name):
+    """Through cron's rule for % and sh's for all else, the program gets the paths as they are."""
+    machine, place = nasty_machine(tmp_path, name)
+    job = make_job(str(place / ".env"), machine)
+    line = cron.line(job, machine)
+    ran = run_as_cron_does(line, tmp_path)
+
+    assert ran.stderr == b""
+    assert ran.stdout.decode().split("\n")[:-1] == [
+        str(place),
+        str(place / "token_refresh_service.py"),
+        "--once",
+        "--env-file",
+        str(place / ".env"),
+    ]
+    assert cron.env_of_line(line, str(tmp_path)) == str(place / ".env")
+
+
+@given(paths)
+def test_any_path_survives(name):
+    """What cron and sh make of a quoted path is that path, and it is found again."""
+    quoted = cron.quoted(f"/{name}")
+    said = subprocess.run(["/bin/sh", "-c", f"printf %s {quoted}"], capture_output=True, check=True)
+
+    assert "%" not in quoted
+    assert said.stdout.decode() == f"/{name}"
+    line = f"* * * * * x token_refresh_service.py --env-file {quoted}"
+    assert cron.env_of_line(line, "/") == f"/{name}"
