@@ -1,11 +1,11 @@
 """What looks after a `.env` already: every kind is asked, whatever platform it is of."""
 
-from broker_tokens.errors import ConfigurationError, StoreError, TemporaryFailure
+from broker_tokens.attendance import attendance
+from broker_tokens.errors import ConfigurationError
 from broker_tokens.install.cron import CRON
 from broker_tokens.install.job import Job, Kind, Scheduler
 from broker_tokens.install.machine import Machine
 from broker_tokens.install.systemd import SERVICE, TIMER
-from broker_tokens.store import TokenStore
 
 __all__ = ["KINDS", "Scheduler", "find_schedulers", "refuse_second", "removal"]
 
@@ -28,7 +28,7 @@ def refuse_second(job: Job, kind: Kind, machine: Machine) -> None:
                 f"One is enough. To take that one away: {removal(found, job.env_path)}",
             )
         is_reinstalled = kind.keeps_running and found.is_active is not False
-    pid = None if is_reinstalled else running_pid(job.env_path)
+    pid = None if is_reinstalled else attendance(job.env_path).pid
     if pid is not None:
         raise ConfigurationError(
             f"A service already runs on {job.env_path} (pid {pid or 'unknown'}).",
@@ -53,16 +53,3 @@ def removal(found: Scheduler, env_path: str) -> str:
     if found.kind == "cron" and not found.is_system:
         return "crontab -e, and delete the line with token_refresh_service.py"
     return f"disable it and remove {found.where}"
-
-
-def running_pid(env_path: str) -> int | None:
-    """Return the pid of the service that runs on a `.env`, 0 if it is not known, None if none."""
-    lock = TokenStore(env_path).service_lock()
-    try:
-        with lock:
-            return None
-    except TemporaryFailure:
-        pid = lock.read_note().partition(" ")[0]
-        return int(pid) if pid.isdecimal() else 0
-    except StoreError:
-        return None
