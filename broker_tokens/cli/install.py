@@ -10,7 +10,7 @@ from broker_tokens.install.job import DEFAULT_NAME, Job, Kind, make_job
 from broker_tokens.install.machine import Machine, this_machine
 from broker_tokens.install.same_env import is_same
 from broker_tokens.install.schedulers import KINDS, refuse_second
-from broker_tokens.install.steps import RunCommand, carry_out
+from broker_tokens.install.steps import RemoveFile, RunCommand, carry_out
 from broker_tokens.place import parse_place
 
 
@@ -73,8 +73,8 @@ def _check_name(kind: Kind, job: Job, machine: Machine) -> None:
 
 def _show(kind: Kind, job: Job, machine: Machine) -> int:
     steps = kind.install(job, machine)
-    files = [step.shown() for step in steps if not isinstance(step, RunCommand)]
-    commands = [step.shown() for step in steps if isinstance(step, RunCommand)]
+    files = [step.shown() for step in steps if not isinstance(step, RunCommand | RemoveFile)]
+    commands = [step.shown() for step in steps if isinstance(step, RunCommand | RemoveFile)]
     parts = [*files, "\n".join(["# Then:", *commands]) if commands else ""]
     answer("\n\n".join(part for part in parts if part))
     say("Nothing was changed: --apply installs it.")

@@ -9,7 +9,8 @@ from broker_tokens.install.job import PROGRAM
 
 def is_same(one: str, other: str) -> bool:
     """Whether two paths lead to one `.env`, symbolic links followed."""
-    return os.path.realpath(one) == os.path.realpath(other)
+    real = (os.path.normcase(os.path.realpath(path)) for path in (one, other))
+    return len(set(real)) == 1
 
 
 def env_of_shell(command: str, home: str) -> str | None:

@@ -4,12 +4,14 @@ from broker_tokens.attendance import attendance
 from broker_tokens.errors import ConfigurationError
 from broker_tokens.install.cron import CRON
 from broker_tokens.install.job import Job, Kind, Scheduler
+from broker_tokens.install.launchd import LAUNCHD
 from broker_tokens.install.machine import Machine
 from broker_tokens.install.systemd import SERVICE, TIMER
+from broker_tokens.install.windows import WINDOWS
 
 __all__ = ["KINDS", "Scheduler", "find_schedulers", "refuse_second", "removal"]
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (SERVICE, TIMER, CRON)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (SERVICE, TIMER, CRON, WINDOWS, LAUNCHD)}
 
 
 def find_schedulers(env_path: str, machine: Machine) -> list[Scheduler]:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -77,8 +78,8 @@ class RemoveFile:
         return f"remove {self.path}"
 
     def shown(self) -> str:
-        """Return the command that would do the same."""
-        return shlex.join(["rm", "-f", self.path])
+        """Return what it will do, in a line."""
+        return f"# {self.title}"
 
     def do(self, machine: Machine) -> Undo:  # noqa: ARG002 -- a step's signature
         """Remove the file."""
@@ -107,11 +108,11 @@ class RunCommand:
     @property
     def title(self) -> str:
         """What it does, in a line."""
-        return shlex.join(self.command)
+        return typed(self.command)
 
     def shown(self) -> str:
         """Return the command as one would type it."""
-        return shlex.join(self.command)
+        return typed(self.command)
 
     def do(self, machine: Machine) -> Undo:
         """Run the command."""
@@ -194,10 +195,16 @@ def _advice(error: TokenError, outcome: tuple[list[str], list[str]]) -> str:
     return " ".join(part for part in parts if part)
 
 
+def typed(command: Sequence[str]) -> str:
+    """Return a command as one would type it in its own shell."""
+    is_windows = command[0] == "schtasks"
+    return subprocess.list2cmdline(command) if is_windows else shlex.join(command)
+
+
 def _run_quietly(machine: Machine, command: Sequence[str]) -> None:
     done = machine.run(command)
     if done.code != 0:
-        raise ConfigurationError(f"`{shlex.join(command)}` failed: {done.err.strip()}.")
+        raise ConfigurationError(f"`{typed(command)}` failed: {done.err.strip()}.")
 
 
 def content_of(path: str) -> bytes | None:

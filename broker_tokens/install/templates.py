@@ -16,6 +16,7 @@ from broker_tokens.install.machine import Machine
 
 EXAMPLE_USER = "trader"
 EXAMPLE_FOLDER = "/home/trader/broker-tokens"
+_ON_A_MAC = "/Users/trader/broker-tokens"
 
 _SHARED = os.path.join("share", "broker-tokens", "deploy")
 
@@ -46,6 +47,8 @@ def _folders() -> Iterator[str]:
 
 def own_path(word: str, job: Job, machine: Machine) -> str | None:
     """Return the user's own path for one of the example's, None if `word` is no such path."""
+    if word.startswith(_ON_A_MAC):
+        word = EXAMPLE_FOLDER + word.removeprefix(_ON_A_MAC)
     if word != EXAMPLE_FOLDER and not word.startswith(EXAMPLE_FOLDER + "/"):
         return None
     inside = word[len(EXAMPLE_FOLDER) + 1 :]

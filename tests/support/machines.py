@@ -1,5 +1,6 @@
 """A machine that only seems to be one: its system's commands are played, its files are real."""
 
+import plistlib
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +78,7 @@ class Played:
             for path in [*self.home.rglob("*"), *self.root.rglob("*")]
             if path.is_file() and not path.name.endswith(".lock")
         }
-        return found | {"crontab": self.crontab or b""}
+        return found | {"crontab": self.crontab or b"", **self.tasks}
 
     def run(self, command, stdin=b"", limit=60.0):
         """Play a command of the system."""
@@ -99,6 +100,40 @@ class Played:
             self.crontab = None
         else:
             return Completed(0, out=self.crontab.decode("utf-8", "surrogateescape"))
+        return DONE
+
+    def _schtasks(self, arguments, stdin):
+        deed = arguments[0]
+        options = dict(zip(arguments[1::2], arguments[2::2], strict=False))
+        name = options.get("/TN", "")
+        if deed == "/Create":
+            self.tasks[name] = Path(options["/XML"]).read_bytes()
+        elif deed == "/Query" and not name:
+            exported = (f"<!-- \\{key} -->\n{self._task(key)}\n" for key in sorted(self.tasks))
+            return Completed(0, out=f"<?xml version='1.0'?>\n<Tasks>\n{''.join(exported)}</Tasks>")
+        elif name not in self.tasks:
+            return Completed(1, err="ERROR: The system cannot find the file specified.")
+        elif deed == "/Query":
+            return Completed(0, out=self._task(name))
+        elif deed == "/Delete":
+            del self.tasks[name]
+        return DONE
+
+    def _task(self, name):
+        """Return a task as it is exported: without its declaration."""
+        return self.tasks[name].decode("utf-16").partition("?>\n")[2]
+
+    def _launchctl(self, arguments, stdin):
+        deed, target, *path = arguments
+        if deed == "bootstrap":
+            label = plistlib.loads(Path(path[0]).read_bytes())["Label"]
+            if f"{target}/{label}" in self.active:
+                return Completed(5, err="Bootstrap failed: 5: Input/output error")
+            self.active.add(f"{target}/{label}")
+        elif deed in ("bootout", "print") and target not in self.active:
+            return Completed(3, err="No such process")
+        elif deed == "bootout":
+            self.active.discard(target)
         return DONE
 
     def _systemctl(self, arguments, stdin):

@@ -54,7 +54,7 @@ FLOORS = {
     "5 installing": [
         *("install", "install.machine", "install.steps", "install.job", "install.templates"),
         *("install.same_env", "install.unit_syntax", "install.units"),
-        *("install.systemd", "install.cron"),
+        *("install.systemd", "install.cron", "install.windows", "install.launchd"),
         "install.schedulers",
     ],
     "5 for strategies": ["bearer", "with_requests", "with_httpx", "with_upstox_client"],

@@ -3,7 +3,6 @@
 import re
 import subprocess
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -95,36 +94,3 @@ def test_secrets_are_ignored_by_git(tmp_path):
     ).stdout.split()
 
     assert ignored == names
-
-
-def test_the_cron_line_runs_in_a_bare_shell(tmp_path):
-    """The command of the crontab's line runs as cron runs it: sh, a home, six variables."""
-    line = (ROOT / "deploy" / "crontab.example").read_text(encoding="utf-8").splitlines()[-1]
-    minute, *rest = line.split(maxsplit=5)
-    program = tmp_path / "broker-tokens" / ".venv" / "bin" / "python"
-    program.parent.mkdir(parents=True)
-    program.write_text('#!/bin/sh\necho "$@" > ran\n', encoding="utf-8")
-    program.chmod(0o755)
-    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"}
-    subprocess.run(["/bin/sh", "-c", rest[-1]], env=environment, check=True)
-
-    assert (minute, rest[:4]) == ("*/10", ["*"] * 4)
-    ran = (tmp_path / "broker-tokens" / "ran").read_text(encoding="utf-8")
-    assert ran == "token_refresh_service.py --once\n"
-
-
-def test_the_windows_task_is_what_its_scheduler_wants():
-    """Well-formed, in the order that the schema fixes, one instance, made up for when missed."""
-    space = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
-    task = ET.parse(ROOT / "deploy" / "windows-task.xml").getroot()
-    trigger = task.find(f"{space}Triggers/{space}CalendarTrigger")
-
-    assert [part.tag.removeprefix(space) for part in trigger] == [
-        "StartBoundary",
-        "Repetition",
-        "ScheduleByDay",
-    ]
-    settings = {part.tag.removeprefix(space): part.text for part in task.find(f"{space}Settings")}
-    assert settings["MultipleInstancesPolicy"] == "IgnoreNew"
-    assert settings["StartWhenAvailable"] == "true"
-    assert "--once" in task.findtext(f"{space}Actions/{space}Exec/{space}Arguments")

@@ -1,26 +1,33 @@
 """`upstox-token install`: what is shown, done, refused and taken back."""
 
+import codecs
+
 import pytest
 
-KINDS = ["systemd", "systemd-timer", "cron"]
+KINDS = ["systemd", "systemd-timer", "cron", "launchd", "windows"]
 ALL_SCOPES = [(kind, scope) for kind in KINDS for scope in ([], ["--system"])]
+PLATFORMS = {"launchd": "darwin", "windows": "win32"}
+
+
+def set_up(played, kind, scope=()):
+    """Make the machine one that the kind is of, and the user one who may do it."""
+    played.platform = PLATFORMS.get(kind, "linux")
+    played.environ["TEMP"] = str(played.folder)
+    if scope:
+        as_root(played)
 
 
 def as_root(played):
     """Make the machine root's, as `sudo` does; the `.env` stays the trader's."""
     played.owners = {str(played.env_file()): "trader"}
-    played.user, played.uid, played.environ = "root", 0, {"SUDO_USER": "trader"}
-
-
-def prepare(played, scope):
-    if scope:
-        as_root(played)
+    played.user, played.uid = "root", 0
+    played.environ["SUDO_USER"] = "trader"
 
 
 @pytest.mark.parametrize(("kind", "scope"), ALL_SCOPES)
 def test_showing_changes_nothing(played, install_on, kind, scope):
     """Without an option it names every file and command, and leaves the machine as it was."""
-    prepare(played, scope)
+    set_up(played, kind, scope)
     env_file = played.env_file()
     before = played.files()
     shown = install_on(played, kind, *scope)
@@ -29,15 +36,17 @@ def test_showing_changes_nothing(played, install_on, kind, scope):
     assert played.files() == before
     assert str(env_file) in shown.out
     assert str(played.home / "broker-tokens/.venv/bin/python") in shown.out
-    assert str(played.home / "broker-tokens/token_refresh_service.py") in shown.out
+    folder = played.home / "broker-tokens"
+    assert played.machine.paths.join(folder, "token_refresh_service.py") in shown.out
     assert "--apply" in shown.err
-    assert not [ran for ran in played.ran if "is-active" not in ran and "crontab -l" not in ran]
+    asking = ("systemctl", "is-active"), ("crontab", "-l"), ("schtasks", "/Query")
+    assert not [ran for ran in played.ran if not any({*ask} <= {*ran.split()} for ask in asking)]
 
 
 @pytest.mark.parametrize(("kind", "scope"), ALL_SCOPES)
 def test_what_is_installed_is_what_was_shown(played, install_on, kind, scope):
     """Every new file, and every line of the crontab, stood in what was shown before."""
-    prepare(played, scope)
+    set_up(played, kind, scope)
     shown = install_on(played, kind, *scope).out
     before = played.files()
     installed = install_on(played, kind, *scope, "--apply")
@@ -46,13 +55,15 @@ def test_what_is_installed_is_what_was_shown(played, install_on, kind, scope):
     after = played.files()
     new = {path: content for path, content in after.items() if before.get(path) != content}
     assert new
-    assert all(content.decode().rstrip() in shown for content in new.values())
+    for content in new.values():
+        encoding = "utf-16" if content.startswith(codecs.BOM_UTF16) else "utf-8"
+        assert content.decode(encoding).rstrip() in shown
 
 
 @pytest.mark.parametrize(("kind", "scope"), ALL_SCOPES)
 def test_uninstall_leaves_nothing(played, install_on, kind, scope):
     """After --uninstall every file and the crontab are as before, and nothing is enabled."""
-    prepare(played, scope)
+    set_up(played, kind, scope)
     played.env_file()
     before = played.files()
     install_on(played, kind, *scope, "--apply")
@@ -67,7 +78,7 @@ def test_uninstall_leaves_nothing(played, install_on, kind, scope):
 @pytest.mark.parametrize(("kind", "scope"), ALL_SCOPES)
 def test_installing_again_updates(played, install_on, kind, scope):
     """Over itself it installs the version of today, once."""
-    prepare(played, scope)
+    set_up(played, kind, scope)
     install_on(played, kind, *scope, "--apply")
     once = played.files()
     for path, content in once.items():
@@ -85,6 +96,7 @@ def test_installing_again_updates(played, install_on, kind, scope):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_second_env_has_a_name_of_its_own(played, install_on, kind):
     """A name that is taken is refused with what to do; with --name both are there."""
+    set_up(played, kind)
     first, second = played.env_file(), played.env_file("second")
     install_on(played, kind, "--apply", env_file=first)
     before = played.files()
@@ -102,6 +114,7 @@ def test_a_second_env_has_a_name_of_its_own(played, install_on, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_name_is_not_taken_away_from_another_env(played, install_on, kind):
     """--uninstall for one `.env` leaves alone what looks after another."""
+    set_up(played, kind)
     first, second = played.env_file(), played.env_file("second")
     install_on(played, kind, "--apply", env_file=first)
     before = played.files()
