@@ -17,8 +17,10 @@ def env_of_shell(command: str, home: str) -> str | None:
     """Return the `.env` that a shell's command line looks after, None if it is no work of ours."""
     if PROGRAM not in command:
         return None
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
+    lexer.whitespace_split, lexer.commenters = True, ""
     try:
-        words = shlex.split(command)
+        words = list(lexer)
     except ValueError:  # an open quote
         words = command.split()
     words = [_with_home(word, home) for word in words]
