@@ -55,10 +55,15 @@ def build_service(
 
     def configure(values: Mapping[str, str]) -> tuple[Settings, Broker]:
         settings = lenient(values)
-        return settings, Upstox(settings, sender, clock)
+        return settings, build_broker(settings, sender, clock)
 
     pause = waker.pause if waker else sleep
     store = TokenStore(env_path, lock_timeout=lock_timeout, pause=pause)
     return TokenService(
         store, configure, clock, announcer or Announcer(observers), is_listening=is_listening
     )
+
+
+def build_broker(settings: Settings, transport: Transport, clock: Clock) -> Broker:
+    """Return the broker of these settings."""
+    return Upstox(settings, transport, clock)

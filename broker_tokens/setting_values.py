@@ -46,6 +46,7 @@ class SettingReader:
         self._values = values
         self._environ = environ
         self._problems: list[str] = []
+        self.wrong_keys: set[str] = set()
 
     def get(self, key: str, default: str, parse: Callable[[str], T]) -> T:
         value = self._look_up(key) or default
@@ -53,6 +54,7 @@ class SettingReader:
             return parse(value)
         except ValueError as error:
             self._problems.append(f"{key}{self._origin(key)}: {error}")
+            self.wrong_keys.add(key)
             return parse(default)
 
     def first_of(self, keys: tuple[str, ...], parse: Callable[[str], str]) -> str | None:
@@ -71,13 +73,15 @@ class SettingReader:
             names = " and ".join(missing)
             self._problems.insert(0, f"Client ID/Secret not found: {names} missing in {source}")
 
-    def raise_if_wrong(self, source: str) -> None:
-        if self._problems:
-            raise ConfigurationError(
-                "; ".join(self._problems) + ".",
-                f"Correct {'it' if len(self._problems) == 1 else 'them'} in {source}"
-                " (the README's table lists every key).",
-            )
+    def complaint(self, source: str) -> ConfigurationError | None:
+        """Return the error that names all that is wrong, None if nothing is."""
+        if not self._problems:
+            return None
+        return ConfigurationError(
+            "; ".join(self._problems) + ".",
+            f"Correct {'it' if len(self._problems) == 1 else 'them'} in {source}"
+            " (the README's table lists every key).",
+        )
 
     def _look_up(self, key: str) -> str:
         return self._environ.get(key, "").strip() or self._values.get(key, "").strip()

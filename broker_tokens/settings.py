@@ -7,6 +7,7 @@ from datetime import time
 
 from broker_tokens import setting_values as read
 from broker_tokens.calendar import SessionHours
+from broker_tokens.errors import ConfigurationError
 from broker_tokens.model import Way
 from broker_tokens.secrets import Secret
 from broker_tokens.setting_values import CLIENT_ID_KEYS, CLIENT_SECRET_KEYS, RENEWAL_WAYS
@@ -49,6 +50,15 @@ class Settings:
         return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Settings as they were read: a default stands in for each of the `wrong_keys`."""
+
+    settings: Settings
+    wrong_keys: frozenset[str]
+    complaint: ConfigurationError | None
+
+
 def load_settings(
     values: Mapping[str, str],
     environ: Mapping[str, str],
@@ -63,21 +73,29 @@ def load_settings(
     messages; `refresh_time` is the command line's --time, which outranks both. A `.env` without
     client ID and secret will do where a token is only read: `need_credentials` says otherwise.
     """
+    reading = read_settings(
+        values,
+        environ,
+        source=source,
+        refresh_time=refresh_time,
+        need_credentials=need_credentials,
+    )
+    if reading.complaint is not None:
+        raise reading.complaint
+    return reading.settings
+
+
+def read_settings(
+    values: Mapping[str, str],
+    environ: Mapping[str, str],
+    *,
+    source: str = ".env",
+    refresh_time: time | None = None,
+    need_credentials: bool = False,
+) -> Reading:
+    """Read as `load_settings` does, and raise nothing for what is wrong."""
     reader = read.SettingReader(values, environ)
-    settings = _read(reader, refresh_time)
-    if need_credentials:
-        reader.check_credentials(source)
-    reader.raise_if_wrong(source)
-    return settings
-
-
-def settings_despite_slips(values: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
-    """Return the settings, of what is wrong the default: for who must speak all the same."""
-    return _read(read.SettingReader(values, environ))
-
-
-def _read(reader: read.SettingReader, refresh_time: time | None = None) -> Settings:
-    return Settings(
+    settings = Settings(
         client_id=reader.first_of(CLIENT_ID_KEYS, read.plain) or "",
         client_secret=Secret(reader.first_of(CLIENT_SECRET_KEYS, read.plain) or ""),
         redirect_uri=reader.get("UPSTOX_REDIRECT_URI", DEFAULT_REDIRECT_URI, read.redirect_uri),
@@ -93,3 +111,6 @@ def _read(reader: read.SettingReader, refresh_time: time | None = None) -> Setti
         notify_command=reader.get("UPSTOX_NOTIFY_COMMAND", "", read.command),
         on_renew=reader.get("UPSTOX_ON_RENEW", "", read.command),
     )
+    if need_credentials:
+        reader.check_credentials(source)
+    return Reading(settings, frozenset(reader.wrong_keys), reader.complaint(source))

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from broker_tokens.app import build_service
 from broker_tokens.attendance import attendance
-from broker_tokens.cli import check, init, notify, plugin, run, status
+from broker_tokens.cli import check, doctor, init, notify, plugin, run, status
 from broker_tokens.cli.arguments import length
 from broker_tokens.cli.output import answer, guarded, say
 from broker_tokens.clock import format_ist
@@ -66,6 +66,8 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_login(commands)
     _add(commands, "check", check.run, "ask the broker whether the token works, and what for")
+    examined = _add(commands, "doctor", doctor.run, "find what is wrong, and say how to mend it")
+    doctor.add_arguments(examined)
     notifier = _add(
         commands, "notifier", _notifier, "print the notifier address to register at the broker"
     )

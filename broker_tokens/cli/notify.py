@@ -19,7 +19,7 @@ from broker_tokens.notices.courier import Courier
 from broker_tokens.notices.notifier import Notifier
 from broker_tokens.notices.words import Kind, Notice, unit_failed
 from broker_tokens.secrets import redact
-from broker_tokens.settings import Settings, settings_despite_slips
+from broker_tokens.settings import Settings, read_settings
 from broker_tokens.store import TokenStore
 
 
@@ -86,4 +86,4 @@ def _channels(store: TokenStore, environ: Mapping[str, str]) -> Settings:
         values: Mapping[str, str] = store.load().values
     except StoreError:
         values = {}
-    return settings_despite_slips(values, environ)
+    return read_settings(values, environ).settings

@@ -23,6 +23,11 @@ def ask(look: Look, token: Secret, price: Callable[[], float]) -> Iterator[Findi
     yield from _price(price)
     yield from _account(look, token)
     yield from _feed(look.broker, token)
+    yield from claimed_class(token)
+
+
+def claimed_class(token: Secret) -> Iterator[Finding]:
+    """Tell a token that calls itself one for reading only; a hint, as nobody has verified it."""
     if is_read_only(token):
         yield warn(
             "class",
@@ -54,10 +59,11 @@ def _account(look: Look, token: Secret) -> Iterator[Finding]:
     except TokenError as error:
         yield failed("account", error)
         return
-    yield from _stranger(owner, look.tokens.user_id)
+    yield from stranger(owner, look.tokens.user_id)
 
 
-def _stranger(owner: str | None, pinned: str | None) -> Iterator[Finding]:
+def stranger(owner: str | None, pinned: str | None) -> Iterator[Finding]:
+    """Tell a token of another account than the one that was logged in first."""
     if owner is not None and pinned is not None and owner != pinned:
         yield fail(
             "account",

@@ -58,7 +58,12 @@ FLOORS = {
         "install.schedulers",
     ],
     "5 for strategies": ["bearer", "with_requests", "with_httpx", "with_upstox_client"],
-    "5 doctor": ["doctor", "doctor.finding", "doctor.questions"],
+    "5 doctor": [
+        *("doctor", "doctor.finding", "doctor.machine", "doctor.attending", "doctor.surroundings"),
+        *("doctor.case", "doctor.questions", "doctor.env_file", "doctor.git"),
+        *("doctor.configuration", "doctor.addresses", "doctor.network", "doctor.stored_token"),
+        *("doctor.upkeep", "doctor.outlook", "doctor.examination"),
+    ],
     "6 doors": [
         *(
             "cli",
@@ -70,6 +75,7 @@ FLOORS = {
             "cli.check",
             "cli.notify",
             "cli.plugin",
+            "cli.doctor",
             "cli.init",
             "cli.install",
             "cli.demo_strategy",

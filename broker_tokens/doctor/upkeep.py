@@ -1,0 +1,99 @@
+"""Who sees to the next token: a service or a scheduler, a person, and how that one is told."""
+
+import importlib.util
+import shutil
+from collections.abc import Iterator
+
+from broker_tokens.clock import format_ist
+from broker_tokens.doctor.case import Case
+from broker_tokens.doctor.finding import Finding, fail, ok, warn
+from broker_tokens.forecast import renewal_sentence
+from broker_tokens.notices import channels, commands
+
+_INSTALL = "Start it: python token_refresh_service.py; or install one: upstox-token install"
+
+
+def check_renewal(case: Case) -> Iterator[Finding]:
+    """How the next token will come, and what a person must do for it."""
+    if case.is_readable:
+        yield ok("renewal", renewal_sentence(case.look))
+
+
+def check_service(case: Case) -> Iterator[Finding]:
+    """Whether somebody looks after this `.env`, and only one."""
+    if case.env_path is None:
+        return
+    attendance = case.attendance
+    found = case.surroundings.schedulers(case.env_path)
+    if attendance.pid is not None:
+        who = f"process {attendance.pid or 'unknown'}"
+        where = f", and listens at {attendance.listens_at}" if attendance.listens_at else ""
+        yield ok("service", f"{who} looks after this .env{where}")
+    elif attendance.last_look is not None and attendance.is_watched(case.look.now):
+        yield ok("service", f"--once last looked {format_ist(attendance.last_look)}")
+    elif not any(each.is_active is not False for each in found):
+        yield warn("service", "none looks after this .env, so nobody renews or asks", _INSTALL)
+    for each in found:
+        if each.is_active is False:
+            yield warn("service", f"installed and not active: {each.words}", "Start or enable it.")
+        else:
+            yield ok("service", f"installed: {each.words}")
+    if len(found) > 1:
+        yield warn(
+            "service",
+            f"{len(found)} schedulers look after one .env; one is enough",
+            f"Take one away: {found[-1].removal}",
+        )
+
+
+def check_failures(case: Case) -> Iterator[Finding]:
+    """What went wrong last."""
+    state = case.look.state
+    if (failure := state.last_failure) is not None:
+        words = f"{format_ist(failure.at)}: {failure.what}"
+        is_over = not state.failures and state.last_renewal is not None
+        yield ok("last failure", words) if is_over else warn("last failure", words)
+    if (command := state.command_failure) is not None:
+        yield warn("UPSTOX_ON_RENEW", f"failed {format_ist(command.at)}: {command.what}")
+
+
+def check_notices(case: Case) -> Iterator[Finding]:
+    """Whether the person is told, and whether the programs for it are there."""
+    if not case.is_readable:
+        return
+    settings = case.look.settings
+    schemes = [each.reveal().partition("://")[0] for each in settings.notify_urls]
+    if settings.notify_command:
+        schemes.append("a command of your own")
+    if channels.is_any_configured(settings):
+        yield ok("notices", f"through {', '.join(schemes)}; try: upstox-token notify --test")
+    elif not case.look.situation.is_silent:
+        yield warn(
+            "notices",
+            "nobody is told when a login is needed; only the log says it",
+            "Set UPSTOX_NOTIFY_URLS or UPSTOX_NOTIFY_COMMAND (the README shows how).",
+        )
+    if settings.notify_urls and importlib.util.find_spec("apprise") is None:
+        yield fail(
+            "notices",
+            "UPSTOX_NOTIFY_URLS is set, and the package apprise is not installed",
+            "pip install -e '.[notify]'",
+        )
+    yield from _program("UPSTOX_NOTIFY_COMMAND", settings.notify_command, case)
+    yield from _program("UPSTOX_ON_RENEW", settings.on_renew, case)
+
+
+def _program(key: str, line: str, case: Case) -> Iterator[Finding]:
+    """Whether the program of a command line is there; its arguments are the user's business."""
+    if not line:
+        return
+    words = commands.split(line)
+    path = case.surroundings.environ.get("PATH")
+    if words and shutil.which(words[0], path=path) is None:
+        yield fail(
+            key,
+            f"its program {words[0]!r} is not found, or may not be executed",
+            f"Name it with its whole path in {key}, and chmod +x it.",
+        )
+    else:
+        yield ok(key, f"its program {words[0]!r} is there" if words else "it is empty")
