@@ -1,7 +1,6 @@
 """What follows of events and renewals: log lines, notices, the user's command."""
 
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -9,6 +8,7 @@ from datetime import timedelta
 
 from broker_tokens.announcer import Announcer
 from broker_tokens.clock import Clock, system_clock
+from broker_tokens.credentials import surroundings
 from broker_tokens.errors import TokenError
 from broker_tokens.event_log import log_event
 from broker_tokens.file_metadata import open_to_others
@@ -38,11 +38,11 @@ class Aftermath:
         clock: Clock = system_clock,
     ) -> None:
         """Work for the service of `env_path`; `environ` is the process's by default."""
-        surroundings = os.environ if environ is None else environ
+        around = surroundings(environ)
         store = TokenStore(env_path)
 
         lenient = LenientSettings(
-            lambda values: load_settings(values, surroundings, source=env_path), is_quiet=True
+            lambda values: load_settings(values, around, source=env_path), is_quiet=True
         )
 
         def settings() -> Settings:
@@ -53,8 +53,8 @@ class Aftermath:
 
         # Two, so that no channel that hangs delays the command, nor the command an alarm.
         notices, command = self._couriers = (Courier(), Courier())
-        self._after_renewal = AfterRenewal(store, clock, command, surroundings)
-        notifier = Notifier(store, settings, notices, surroundings)
+        self._after_renewal = AfterRenewal(store, clock, command, around)
+        notifier = Notifier(store, settings, notices, around)
 
         def warn_of_readers(event: Event) -> None:
             if isinstance(event, TokenStored) and (warning := open_to_others(env_path)):

@@ -1,6 +1,5 @@
 """The one place where objects are wired together."""
 
-import os
 from collections.abc import Iterable, Mapping
 from datetime import time, timedelta
 from time import sleep
@@ -9,6 +8,7 @@ from broker_tokens.announcer import Announcer, Observer
 from broker_tokens.brokers import Broker
 from broker_tokens.brokers.upstox import Upstox
 from broker_tokens.clock import Clock, system_clock
+from broker_tokens.credentials import surroundings
 from broker_tokens.file_lock import DEFAULT_TIMEOUT
 from broker_tokens.lenient_settings import LenientSettings
 from broker_tokens.service import TokenService
@@ -39,13 +39,13 @@ def build_service(
     answers reach this machine's service; services of one process share an `announcer`, which then
     has the observers. `lock_timeout` is how long a caller waits while another process renews.
     """
-    surroundings = os.environ if environ is None else environ
+    around = surroundings(environ)
     sender = transport or HttpTransport(waker=waker)
 
     def read(values: Mapping[str, str]) -> Settings:
         return load_settings(
             values,
-            surroundings,
+            around,
             source=env_path,
             refresh_time=refresh_time,
             need_credentials=need_credentials,

@@ -8,14 +8,11 @@ from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from broker_tokens.calendar import SessionHours
+from broker_tokens.credentials import CLIENT_ID_KEYS, CLIENT_SECRET_KEYS, place_of
 from broker_tokens.errors import ConfigurationError
 from broker_tokens.expiry import CUT
 from broker_tokens.model import Way
 from broker_tokens.secrets import Secret
-
-# The first name is ours; the others are what users' other tools call the same thing.
-CLIENT_ID_KEYS = ("UPSTOX_CLIENT_ID", "UPSTOX_API_KEY")
-CLIENT_SECRET_KEYS = ("UPSTOX_CLIENT_SECRET", "UPSTOX_API_SECRET", "UPSTOX_SECRET_KEY")
 
 RENEWAL_WAYS = (Way.REFRESH_GRANT, Way.PHONE_APPROVAL, Way.BROWSER_LOGIN)
 
@@ -36,6 +33,9 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.+", re.DOTALL)
 # Longer values than the right ones are some other line's, perhaps that of a secret.
 _LONGEST_SLIP = 20
 
+# The places of a value; the first outranks the others.
+_IN_ENVIRONMENT, _IN_CREDENTIAL, _IN_FILE = range(3)
+
 T = TypeVar("T")
 
 
@@ -47,6 +47,7 @@ class SettingReader:
         self._environ = environ
         self._problems: list[str] = []
         self.wrong_keys: set[str] = set()
+        self._wrong_in: set[int] = set()
 
     def get(self, key: str, default: str, parse: Callable[[str], T]) -> T:
         value = self._look_up(key) or default
@@ -55,10 +56,11 @@ class SettingReader:
         except ValueError as error:
             self._problems.append(f"{key}{self._origin(key)}: {error}")
             self.wrong_keys.add(key)
+            self._wrong_in.add(self._rank(key))
             return parse(default)
 
     def first_of(self, keys: tuple[str, ...], parse: Callable[[str], str]) -> str | None:
-        for key in sorted(keys, key=self._is_in_file_only):
+        for key in sorted(keys, key=self._rank):
             if self._look_up(key):
                 return self.get(key, "", parse)
         return None
@@ -71,15 +73,19 @@ class SettingReader:
         ]
         if missing:
             names = " and ".join(missing)
+            self._wrong_in.add(_IN_FILE)
             self._problems.insert(0, f"Client ID/Secret not found: {names} missing in {source}")
 
     def complaint(self, source: str) -> ConfigurationError | None:
         """Return the error that names all that is wrong, None if nothing is."""
         if not self._problems:
             return None
+        there = "there" if self._wrong_in - {_IN_FILE} else ""
+        here = f"in {source}" if _IN_FILE in self._wrong_in else ""
+        where = " and ".join(filter(None, [there, here]))
         return ConfigurationError(
             "; ".join(self._problems) + ".",
-            f"Correct {'it' if len(self._problems) == 1 else 'them'} in {source}"
+            f"Correct {'it' if len(self._problems) == 1 else 'them'} {where}"
             " (the README's table lists every key).",
         )
 
@@ -87,11 +93,16 @@ class SettingReader:
         return self._environ.get(key, "").strip() or self._values.get(key, "").strip()
 
     def _origin(self, key: str) -> str:
-        is_in_file = self._is_in_file_only(key)
-        return "" if is_in_file else " (of the environment, which outranks the file)"
+        if self._rank(key) == _IN_FILE:
+            return ""
+        place = place_of(self._environ, key)
+        return f" (of {place or 'the environment'}, which outranks the file)"
 
-    def _is_in_file_only(self, key: str) -> bool:
-        return not self._environ.get(key, "").strip()
+    def _rank(self, key: str) -> int:
+        """Return which place a value is from: the least outranks the others."""
+        if not self._environ.get(key, "").strip():
+            return _IN_FILE
+        return _IN_CREDENTIAL if place_of(self._environ, key) else _IN_ENVIRONMENT
 
 
 def _shown(text: str) -> str:

@@ -7,10 +7,11 @@ from datetime import time
 
 from broker_tokens import setting_values as read
 from broker_tokens.calendar import SessionHours
+from broker_tokens.credentials import CLIENT_ID_KEYS, CLIENT_SECRET_KEYS
 from broker_tokens.errors import ConfigurationError
 from broker_tokens.model import Way
 from broker_tokens.secrets import Secret
-from broker_tokens.setting_values import CLIENT_ID_KEYS, CLIENT_SECRET_KEYS, RENEWAL_WAYS
+from broker_tokens.setting_values import RENEWAL_WAYS
 
 DEFAULT_REDIRECT_URI = "http://localhost:3000/callback"
 DEFAULT_API_URL = "https://api.upstox.com"
@@ -67,7 +68,7 @@ def load_settings(
     refresh_time: time | None = None,
     need_credentials: bool = False,
 ) -> Settings:
-    """Return the settings: the process environment first, then the `.env`'s `values`.
+    """Return the settings: `environ` (see `credentials`) first, then the `.env`'s `values`.
 
     Raises ConfigurationError naming every wrong key at once. `source` is the file's name in
     messages; `refresh_time` is the command line's --time, which outranks both. A `.env` without

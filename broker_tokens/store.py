@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from broker_tokens.clock import IST
+from broker_tokens.credentials import CLIENT_SECRET_KEYS
 from broker_tokens.durable_file import Replacement, has_leftovers, read_bytes, read_whole, recover
 from broker_tokens.env_text import EnvText
 from broker_tokens.errors import StoreError
@@ -15,7 +16,6 @@ from broker_tokens.expiry import expiry_claim
 from broker_tokens.file_lock import DEFAULT_TIMEOUT, FileLock
 from broker_tokens.model import State, StoredTokens
 from broker_tokens.secrets import Secret, redact
-from broker_tokens.setting_values import CLIENT_SECRET_KEYS
 from broker_tokens.state_file import load_state, save_state
 
 ACCESS_TOKEN = "access_token"  # noqa: S105 -- the key's name

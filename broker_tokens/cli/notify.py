@@ -1,12 +1,12 @@
 """`upstox-token notify`: a test through every channel, or the news that a systemd unit failed."""
 
 import argparse
-import os
 from collections.abc import Mapping
 
 from broker_tokens.app import build_service
 from broker_tokens.cli.output import answer, say
 from broker_tokens.clock import system_clock
+from broker_tokens.credentials import surroundings
 from broker_tokens.env_path import locate
 from broker_tokens.errors import (
     EXIT_OK,
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _test(options: argparse.Namespace) -> int:
-    environ = os.environ
+    environ = surroundings()
     env_path = locate(options.env_file)
     store = TokenStore(env_path)
     settings = build_service(env_path).look().settings
@@ -64,7 +64,7 @@ def _test(options: argparse.Namespace) -> int:
 
 def _tell_of_unit(options: argparse.Namespace) -> int:
     """Tell what can be told: the very `.env` may be what is wrong."""
-    environ = os.environ
+    environ = surroundings()
     notice = unit_failed(options.unit_failed, environ)
     if notice is None:
         return EXIT_OK

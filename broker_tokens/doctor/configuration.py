@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
+from broker_tokens.credentials import CLIENT_ID_KEYS, CLIENT_SECRET_KEYS
 from broker_tokens.doctor.case import Case
 from broker_tokens.doctor.finding import Finding, fail, failed, ok, warn
-from broker_tokens.setting_values import CLIENT_ID_KEYS, CLIENT_SECRET_KEYS
 from broker_tokens.store import ACCESS_TOKEN
 
 _APPS = "https://account.upstox.com/developer/apps"

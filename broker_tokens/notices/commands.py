@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import IO
 
+from broker_tokens.credentials import variables_of
 from broker_tokens.store import SECRET_KEYS
 from broker_tokens.supervisor import VARIABLES as SUPERVISORS_OWN
 
@@ -58,7 +59,7 @@ def run(
     gets `extra` and `stdin`. `hide` takes out of what it said the secrets that it may have found
     by itself.
     """
-    kept = {key: value for key, value in environ.items() if key not in _NOT_INHERITED}
+    kept = {key: value for key, value in variables_of(environ).items() if key not in _NOT_INHERITED}
     with _scratch() as given, _scratch() as said:
         given.write(stdin)
         given.seek(0)

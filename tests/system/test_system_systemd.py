@@ -277,6 +277,48 @@ def test_a_command_sees_nothing_of_the_supervisor(there):
     assert not names & {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
 
 
+@pytest.fixture
+def credentials(there):
+    """Client ID and secret in files of root's, handed over by the template's own lines."""
+
+    def put(secret):
+        keys = {"UPSTOX_CLIENT_ID": "", "UPSTOX_CLIENT_SECRET": ""}
+        seen = f"{FOLDER}/.env.seen"
+        there.set_up(**keys, UPSTOX_ON_RENEW=f"sh -c 'env > {seen}.new && mv {seen}.new {seen}'")
+        there.machine.write("/etc/upstox-token/client-id", "sim-client\n", mode="0600")
+        there.machine.write("/etc/upstox-token/client-secret", secret + "\n", mode="0600")
+        template = (ROOT / "deploy" / SERVICE).read_text(encoding="utf-8")
+        lines = re.findall(r"(?m)^#(LoadCredential=UPSTOX_CLIENT_\S+)$", template)
+        there.drop_in("\n".join(["[Service]", *lines, ""]))
+
+    yield put
+    there.machine.run("rm", "-r", "/etc/upstox-token")
+
+
+def test_secrets_may_be_credentials(there, credentials):
+    """With LoadCredential= the `.env` needs no secret, and no command of ours gets one."""
+    credentials(CLIENT_SECRET)
+    there.start()
+    there.machine.wait_for("the command", lambda: there.machine.read(f"{FOLDER}/.env.seen"))
+    environment = there.machine.read(f"/proc/{there.of('MainPID')}/environ")
+
+    assert there.has_live_token()
+    assert "CREDENTIALS_DIRECTORY=" in environment
+    assert CLIENT_SECRET not in environment + there.machine.read(ENV_FILE)
+    assert "CREDENTIALS_DIRECTORY" not in there.machine.read(f"{FOLDER}/.env.seen")
+
+
+def test_a_wrong_credential_is_named(there, credentials):
+    """The journal says which file holds the slip, and the service stays down."""
+    credentials("a secret with blanks")
+    there.start(check=False)
+    said = there.machine.journal(SERVICE)
+
+    assert (there.of("ActiveState"), there.of("ExecMainStatus")) == ("failed", "78")
+    assert f"(of /run/credentials/{SERVICE}/UPSTOX_CLIENT_SECRET, which outranks the file)" in said
+    assert "with blanks" not in said
+
+
 def test_the_timer_makes_up_for_a_missed_look(there):
     """A machine that was off at the last look looks as soon as the timer is there again."""
     there.install(ONCE, TIMER)

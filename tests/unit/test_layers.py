@@ -11,17 +11,12 @@ ROOT = Path(__file__).resolve().parents[2]
 # A module may import only what stands before it, on its own floor too.
 FLOORS = {
     "0 nouns": [
-        "broker_tokens",
-        "clock",
-        "secrets",
-        "errors",
-        "model",
-        "waker",
-        "file_names",
-        "supervisor",
+        *("broker_tokens", "clock", "secrets", "errors", "model", "waker", "file_names"),
+        *("supervisor",),
     ],
     "1 files, settings, plan, network": [
-        *("expiry", "calendar", "setting_values", "settings", "lenient_settings", "place"),
+        *("expiry", "calendar", "credentials"),
+        *("setting_values", "settings", "lenient_settings", "place"),
         *("stages", "backoff", "policy", "watch"),
         *("file_metadata", "patience", "file_trouble", "durable_file", "env_text"),
         *("file_lock", "state_file", "store", "attendance"),

@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 SETTINGS = "".join(
     (ROOT / "broker_tokens" / f"{name}.py").read_text(encoding="utf-8")
-    for name in ("settings", "setting_values")
+    for name in ("credentials", "settings", "setting_values")
 )
 
 KEYS = set(re.findall(r'"(UPSTOX_[A-Z_]+)"', SETTINGS)) - {"UPSTOX_ENV_FILE"}

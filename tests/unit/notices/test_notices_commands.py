@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from broker_tokens.credentials import CLIENT_SECRET_KEYS
 from broker_tokens.notices import commands
 from broker_tokens.secrets import Secret, redact
-from broker_tokens.setting_values import CLIENT_SECRET_KEYS
 from broker_tokens.store import (
     ACCESS_TOKEN,
     EXTENDED_TOKEN,
