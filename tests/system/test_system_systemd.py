@@ -6,7 +6,7 @@ import signal
 import pytest
 from support.booted import FOLDER, HOME, PYTHON, ROOT, USER
 from support.doors import TOKEN
-from support.scripted_upstox import Hang
+from support.scripted_upstox import CLIENT_SECRET, Hang
 
 ENV_FILE = f"{FOLDER}/.env"
 UNITS = "/etc/systemd/system"
@@ -292,7 +292,7 @@ def credentials(there):
         there.drop_in("\n".join(["[Service]", *lines, ""]))
 
     yield put
-    there.machine.run("rm", "-r", "/etc/upstox-token")
+    there.machine.run("rm", "-rf", "/etc/upstox-token")
 
 
 def test_secrets_may_be_credentials(there, credentials):
