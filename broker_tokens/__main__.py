@@ -14,7 +14,7 @@ def _main() -> int:
             raise
         from broker_tokens.cli.doctor import run_without_packages
 
-        return run_without_packages()
+        return run_without_packages(sys.argv[2:])
     return main()
 
 

@@ -27,12 +27,13 @@ def run(options: argparse.Namespace) -> int:
     return worst_exit_code(report.findings)
 
 
-def run_without_packages() -> int:
+def run_without_packages(arguments: Sequence[str]) -> int:
     """Show what can be found out by a Python that lacks the packages of the rest."""
     from broker_tokens.doctor.machine import check_python
 
     found = list(check_python())
-    answer(_as_text(found, "Nothing more can be found out without the packages."))
+    show = _as_json if "--json" in arguments else _as_text
+    answer(show(found, "Nothing more can be found out without the packages."))
     return worst_exit_code(found)
 
 
