@@ -54,12 +54,7 @@ def _origin(keys: tuple[str, ...], values: Mapping[str, str], environ: Mapping[s
 def check_environment(case: Case) -> Iterator[Finding]:
     """What this environment holds that differs from the file: yesterday's export, forgotten."""
     values, environ = case.snapshot.values, case.surroundings.environ
-    differing = [
-        key
-        for key in sorted(values)
-        if key.startswith("UPSTOX_") and values[key].strip()
-        if environ.get(key, "").strip() not in ("", values[key].strip())
-    ]
+    differing = [key for key in sorted(environ) if _outranks(key, values, environ)]
     if differing:
         yield warn(
             "environment",
@@ -74,3 +69,11 @@ def check_environment(case: Case) -> Iterator[Finding]:
             " program that reads os.environ, load_dotenv() included, does",
             "unset access_token; read it with get_current_token() instead.",
         )
+
+
+def _outranks(key: str, values: Mapping[str, str], environ: Mapping[str, str]) -> bool:
+    """Whether a variable differs from what the file has under this name, or its other names."""
+    names = next((keys for keys in _CREDENTIALS if key in keys), (key,))
+    in_file = [values[name].strip() for name in names if values.get(name, "").strip()]
+    found = environ[key].strip()
+    return key.startswith("UPSTOX_") and bool(found and in_file) and found not in in_file

@@ -128,6 +128,7 @@ def test_a_service_that_listens(doors):
 
 def test_a_file_that_others_can_read(doors):
     """A warning with the command that mends it, which is all that doctor does about it."""
+    doors.log_in()
     doors.env_file.chmod(0o644)
     told = examine(doors)
 
@@ -176,6 +177,7 @@ def git(doors):
 
 def test_git_that_would_take_the_file(doors, git):
     """Not ignored, ignored, tracked, and tracked once: each is told from the others."""
+    doors.log_in()
     seen = [examine(doors, "--offline")]
     (doors.folder / ".gitignore").write_text(".env*\n", encoding="utf-8")
     seen.append(examine(doors, "--offline"))
@@ -224,6 +226,7 @@ def test_no_network(doors):
 
 def test_a_proxy_in_the_way(doors):
     """The proxy that refuses is named without its password."""
+    doors.log_in()
 
     def refuse(line):
         line.read_head()
@@ -242,6 +245,7 @@ def test_a_proxy_in_the_way(doors):
 
 def test_tls_that_nobody_vouches_for(doors, tmp_path):
     """A certificate of one's own making, as of a proxy that inspects TLS, is told as such."""
+    doors.log_in()
     import ssl
 
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"

@@ -19,6 +19,7 @@ from broker_tokens.waker import Waker
 
 CUT = ist("2026-11-21 03:30")
 TOKEN = Secret("tok-en.of_test")
+FEED = {"authorized_redirect_uri": "wss://feed.example/v3?requestId=1&code=PLANTED-once"}
 NIFTY = {"NSE_INDEX:Nifty 50": {"instrument_token": "NSE_INDEX|Nifty 50", "last_price": 24_000.5}}
 REDIRECT = "https://trader.example/back?keep=1&name=a b/ü+%&x"
 
@@ -104,6 +105,8 @@ def test_broker_stop_waits_for_a_token_that_is_on_its_way(serve, upstox_at, call
         ("last_price", "GET", "/v3/market-quote/ltp?instrument_key=NSE_INDEX%7CNifty%2050", NIFTY),
         ("check_life", "GET", "/v3/market-quote/ltp?instrument_key=NSE_INDEX%7CNifty%2050", NIFTY),
         ("user_id", "GET", "/v2/user/profile", {"user_id": "AB1234"}),
+        ("profile", "GET", "/v2/user/profile", {"user_id": "AB1234"}),
+        ("feed_address", "GET", "/v3/feed/market-data-feed/authorize", FEED),
         ("log_out", "DELETE", "/v2/logout", True),
     ],
 )
@@ -165,7 +168,7 @@ def test_broker_token_that_no_header_carries_is_not_sent(serve, upstox_at, value
     """A damaged token is invalid without asking; `Bearer ` with nothing is never sent."""
     server = serve(http(200, {}))
 
-    for call in ("last_price", "check_life", "user_id", "log_out"):
+    for call in ("last_price", "check_life", "user_id", "profile", "feed_address", "log_out"):
         with pytest.raises(TokenRejected, match="Token is expired or invalid"):
             getattr(upstox_at(server.url), call)(Secret(value))
     assert server.connections == 0
@@ -329,6 +332,92 @@ def test_broker_profile_without_a_user_is_temporary(answer, value):
         answer({"data": {"user_id": value}}).user_id(TOKEN)
 
 
+def test_broker_profile_alone_tells_of_the_gate(answer):
+    """Where `user_id` makes do with the claim, `profile` says that it is closed."""
+    with pytest.raises(CallNotAllowed):
+        answer(*refused("UDAPI1221")).profile(Secret(jwt(sub="AB1234")))
+
+
+@pytest.mark.parametrize(
+    ("data", "address"),
+    [
+        (FEED, FEED["authorized_redirect_uri"]),
+        ({"authorizedRedirectUri": "wss://feed.example/"}, "wss://feed.example/"),
+        ({"authorized_redirect_uri": None, "authorizedRedirectUri": "wss://x/"}, "wss://x/"),
+        ({"authorized_redirect_uri": "ws://127.0.0.1:9/feed"}, "ws://127.0.0.1:9/feed"),
+        *(
+            ({"authorized_redirect_uri": odd}, None)
+            for odd in ("ws://feed.example/", "https://feed.example/", "wss://", "wss://a b/", 5)
+        ),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_broker_feed_address_is_a_secret(answer, data, address):
+    """Either spelling; TLS, this machine aside; whoever prints it shows nothing."""
+    upstox = answer({"status": "success", "data": data})
+    if address is None:
+        with pytest.raises(TemporaryFailure, match="Failed to get WebSocket URL"):
+            upstox.feed_address(TOKEN)
+        return
+    found = upstox.feed_address(TOKEN)
+
+    assert found == Secret(address)
+    assert "feed" not in f"{found} {found!r}"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        (*refused("UDAPI1149", 403), CallNotAllowed),
+        ({"status": "error"}, 403, CallNotAllowed),
+        ({"status": "error"}, 503, TemporaryFailure),
+        ({"status": "error"}, 401, TemporaryFailure),
+        (b"<html>", 403, TemporaryFailure),
+    ],
+)
+def test_broker_feed_that_is_refused_is_told_in_the_words_people_look_up(
+    answer, body, status, kind
+):
+    """`Failed to get WebSocket URL`, then why; a dead token is told as what it is."""
+    with pytest.raises(kind) as caught:
+        answer(body, status).feed_address(TOKEN)
+
+    assert caught.value.cause.startswith("Failed to get WebSocket URL: ")
+    with pytest.raises(TokenRejected, match="^Token is expired or invalid"):
+        answer(*refused("UDAPI100050")).feed_address(TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("headers", "date"),
+    [
+        ({"date": "Fri, 20 Nov 2026 03:30:00 GMT"}, ist("2026-11-20 09:00")),
+        ({"date": "Fri, 20 Nov 2026 03:30:00"}, ist("2026-11-20 09:00")),
+        ({"date": "Fri, 20 Nov 2026 09:00:00 +0530"}, ist("2026-11-20 09:00")),
+        ({"date": "Fri, 20 Nov 2026 03:30:00 GMT", "age": "0"}, None),
+        ({"date": "99 Foo 99999"}, None),
+        ({"date": "Fri, 31 Dec 9999 23:59:59 -2359"}, None),
+        ({}, None),
+    ],
+)
+def test_broker_greeting_is_a_call_without_a_token(serve, upstox_at, headers, date):
+    """The refusal of a missing token is the broker's sign of life, and brings its time."""
+    server = serve(http(*reversed(refused("UDAPI100050")), **headers))
+
+    greeting = upstox_at(server.url).greet()
+
+    (request,) = server.requests
+    assert "authorization" not in request.headers
+    assert request.path.startswith("/v3/market-quote/ltp?")
+    assert (greeting.error, greeting.date) == (None, date)
+
+
+def test_broker_greeting_of_somebody_else(answer):
+    """Success without a token, or anything that is not the broker's code, is not the broker."""
+    for body, status in (({"status": "success"}, 200), (b"<html>", 200), ({}, 401), ({}, 503)):
+        assert isinstance(answer(body, status).greet().error, TemporaryFailure)
+
+
 def test_broker_logout_of_a_dead_token_is_done_already(answer):
     """Any 401 but the gate's means that there is nothing left to end; no other error does."""
     answer({"message": "odd"}, 401).log_out(TOKEN)
@@ -367,7 +456,10 @@ values = st.recursive(
 def test_broker_any_body_is_a_reply_or_an_error_of_ours(answer, body, status):
     """Whatever JSON or bytes come back, each call ends in a value or a TokenError."""
     upstox = answer(body, status)
-    for call in ("exchange_code", "refresh", "last_price", "check_life", "user_id", "log_out"):
+    for call in (
+        *("exchange_code", "refresh", "last_price", "check_life", "user_id", "log_out"),
+        *("profile", "feed_address"),
+    ):
         try:
             getattr(upstox, call)(TOKEN)
         except TokenError:

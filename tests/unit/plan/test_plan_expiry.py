@@ -13,7 +13,7 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 from support.house import ist
 
-from broker_tokens.expiry import expiry_claim, expiry_of, next_cut, subject_claim
+from broker_tokens.expiry import expiry_claim, expiry_of, is_read_only, next_cut, subject_claim
 from broker_tokens.secrets import Secret
 
 DAY = 86_400
@@ -145,11 +145,30 @@ NO_HINT = {
 }
 
 
+@pytest.mark.parametrize(
+    ("claims", "is_one"),
+    [
+        ({"iat": 1795123800, "exp": 1795125600}, False),  # made at 03:00, dead at 03:30
+        ({"iat": 1795125600, "exp": 1795212000}, False),  # made at 03:30 sharp
+        ({"iat": 1795123800, "exp": 1826659800}, True),  # a year
+        ({"iat": 1795123800, "exp": 1795212000}, True),  # beyond the next cut
+        ({"exp": 1826659800}, False),  # nobody knows from when on
+        ({"isExtended": True}, True),
+        ({"isExtended": "true"}, False),
+        ({"isExtended": False, "iat": 1795123800, "exp": 1795125600}, False),
+    ],
+)
+def test_a_read_only_token_is_known_by_its_claim_or_its_long_life(claims, is_one):
+    """No normal token lives beyond the 03:30 that follows its making."""
+    assert is_read_only(jwt(claims)) is is_one
+
+
 @pytest.mark.parametrize("token", NO_HINT.values(), ids=NO_HINT)
 def test_a_token_that_does_not_tell_is_given_the_0330_rule(token):
     """Nonsense in a token is no hint, and never an exception."""
     assert expiry_claim(token) is None
     assert subject_claim(token) in (None, "4HCYNF")
+    assert not is_read_only(token)
     assert expiry_of(token, ist("2026-11-20 09:00")) == ist("2026-11-21 03:30")
 
 
@@ -161,6 +180,7 @@ def test_no_text_whatever_makes_the_claims_raise(text):
 
     assert expiry_of(token, ist("2026-11-20 09:00")).tzinfo is not None
     assert subject_claim(token) is None or subject_claim(token)
+    assert is_read_only(token) in (True, False)
 
 
 @budget(max_examples=400, deadline=None, derandomize=True, database=None)

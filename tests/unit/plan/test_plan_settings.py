@@ -12,7 +12,7 @@ from broker_tokens.errors import EXIT_CONFIGURATION, ConfigurationError
 from broker_tokens.model import Way
 from broker_tokens.secrets import Secret
 from broker_tokens.setting_values import parse_time
-from broker_tokens.settings import load_settings
+from broker_tokens.settings import load_settings, read_settings
 
 APP = {"UPSTOX_CLIENT_ID": "an-id", "UPSTOX_CLIENT_SECRET": "planted-s3cret"}
 
@@ -144,6 +144,18 @@ def test_every_wrong_key_is_named_at_once():
 
     assert [key for key in wrong if key not in text] == []
     assert text.startswith("Client ID/Secret not found")
+
+
+def test_a_default_stands_in_for_what_is_wrong():
+    """Whoever examines a broken file goes on with the rest of it, and knows what was wrong."""
+    reading = read_settings({**APP, "UPSTOX_SESSION": "noon", "UPSTOX_EXCHANGE": "MCX"}, {})
+    fine = read_settings(APP, {})
+
+    assert reading.settings.hours == SessionHours()
+    assert reading.settings.exchange == "MCX"
+    assert reading.wrong_keys == {"UPSTOX_SESSION"}
+    assert "UPSTOX_SESSION" in str(reading.complaint)
+    assert (fine.wrong_keys, fine.complaint) == (frozenset(), None)
 
 
 API_URLS = {

@@ -11,6 +11,7 @@ TOKEN = "/v2/login/authorization/token"
 PROFILE = "/v2/user/profile"
 LTP = "/v3/market-quote/ltp"
 LOGOUT = "/v2/logout"
+ORDER = "/v3/order/place"
 FEED = "/v3/feed/market-data-feed/authorize"
 
 NIFTY = "NSE_INDEX|Nifty 50"

@@ -1,7 +1,7 @@
 """The calls that use a token, addresses that do not exist, and what is recorded."""
 
 import pytest
-from unit.simulator.practice import DIALOG, FEED, LOGOUT, LTP, PROFILE, TOKEN, error_of
+from unit.simulator.practice import DIALOG, FEED, LOGOUT, LTP, ORDER, PROFILE, TOKEN, error_of
 
 from broker_tokens.simulator.broker import MAX_RECORDED, Request
 
@@ -67,6 +67,27 @@ def test_feed_address_is_one_time(client, token):
     assert first["authorized_redirect_uri"].startswith("wss://")
     assert "requestId=" in first["authorized_redirect_uri"]
     assert first != second
+
+
+def test_feed_that_is_refused(client, token):
+    """A switch: 403 with the code, while the token lives."""
+    client.broker.feed_refusal = "UDAPI1149"
+
+    assert error_of(client.get(FEED, token)) == (403, "UDAPI1149")
+    assert client.get(PROFILE, token).status == 200
+
+
+def test_analytics_token(client, clock):
+    """Made by hand, a year, for reading: prices and feed, but neither profile nor orders."""
+    first, second = client.broker.mint_analytics(), client.broker.mint_analytics()
+    clock.advance(days=364)
+
+    assert client.ltp(first).status == 401, "a new one ends the old"
+    assert client.ltp(second).status == client.get(FEED, second).status == 200
+    assert error_of(client.get(PROFILE, second)) == (401, "UDAPI1221")
+    assert error_of(client.get(ORDER, second, "POST")) == (401, "UDAPI1221")
+    clock.advance(days=1)
+    assert client.ltp(second).status == 401
 
 
 def test_unknown_address(client, token):

@@ -3,6 +3,7 @@
 import http.client
 import socket
 from contextlib import closing
+from datetime import timedelta
 from threading import enumerate as running_threads
 from urllib.parse import parse_qs, urlsplit
 
@@ -80,6 +81,16 @@ def test_headers(server, session):
     assert response.headers["Date"] == "Fri, 20 Nov 2026 03:30:00 GMT"
     assert response.headers["Content-Type"] == "application/json"
     assert response.raw.version == 11
+
+
+def test_a_date_that_is_off_or_missing(server, session, broker):
+    """A switch makes a client's clock seem wrong; another proxy takes the header away."""
+    broker.date_shift = timedelta(hours=1)
+    shifted = session.get(server.url + PROFILE, timeout=5).headers["Date"]
+    broker.date_shift = None
+
+    assert shifted == "Fri, 20 Nov 2026 04:30:00 GMT"
+    assert "Date" not in session.get(server.url + PROFILE, timeout=5).headers
 
 
 def test_wrong_method_and_head(server, session):

@@ -1,0 +1,154 @@
+"""Who sees to the next token, and what the report's last word makes of it."""
+
+import sys
+
+import pytest
+
+from broker_tokens.brokers import CallNotAllowed
+from broker_tokens.doctor.attending import Attendance
+from broker_tokens.doctor.surroundings import Scheduled
+from broker_tokens.simulator.broker import Endpoint
+
+WATCHED = Attendance(4711, "", None)
+UNIT = Scheduled("systemd (user unit, active)", is_active=True, removal="upstox-token install x")
+CRON = Scheduled("cron (crontab of trader)")
+ASLEEP = Scheduled("systemd (not active)", is_active=False)
+
+
+@pytest.mark.parametrize(
+    ("attendance", "schedulers", "level", "words"),
+    [
+        (Attendance(), [], "warn", "none looks after"),
+        (WATCHED, [], "ok", "process 4711"),
+        (Attendance(0), [], "ok", "process unknown"),
+        (Attendance(), [CRON], "ok", "crontab"),
+        (Attendance(), [ASLEEP], "warn", "none looks after"),
+        (WATCHED, [UNIT], "ok", "installed"),
+        (WATCHED, [UNIT, CRON], "warn", "2 schedulers"),
+    ],
+)
+def test_who_looks_after_the_file(house, tell, attendance, schedulers, level, words):
+    """A service or one scheduler is right; nobody, or two, is not."""
+    house.log_in()
+    told = tell(attendance=lambda _: attendance, schedulers=lambda _: schedulers)
+
+    assert (told["service"], told.code) == (level, 0)
+    assert words in told.words("service")
+
+
+def test_once_that_looked_lately(house, tell):
+    """Whatever starts it: a look of the last half hour is as good as a service."""
+    seen = [
+        tell(attendance=lambda _: Attendance(last_look=house.clock.now))["service"],
+        tell(attendance=lambda _: Attendance(last_look=house.clock.now.replace(day=19)))["service"],
+    ]
+
+    assert seen == ["ok", "warn"]
+
+
+@pytest.mark.parametrize(
+    ("attendance", "has_refresh", "words"),
+    [
+        (Attendance(), True, "not safe: no service"),
+        (WATCHED, True, "is safe: the token comes silently"),
+        (WATCHED, False, "needs you: log in between 03:30 and 09:00"),
+    ],
+)
+def test_the_last_word(house, tell, attendance, has_refresh, words):
+    """The next session after 03:30 is Monday's: is it safe, and what must be done for it."""
+    house.log_in()
+    if has_refresh:
+        house.set(UPSTOX_REFRESH_TOKEN="r")
+    told = tell(attendance=lambda _: attendance)
+
+    assert "Mon 23 Nov 2026 09:00 IST" in told.outlook
+    assert words in told.outlook
+
+
+def test_the_last_word_on_a_failure(house, tell):
+    """Whoever looks after it: what has failed comes first."""
+    house.set(UPSTOX_SESSION="noon")
+
+    assert "not safe: mend" in tell(attendance=lambda _: WATCHED).outlook
+
+
+def test_the_last_word_on_a_token_of_a_year(house, tell):
+    """It covers the session, for reading."""
+    house.set(access_token=house.broker.mint_analytics())
+
+    assert "covered by the stored token, for reading only" in tell().outlook
+
+
+def test_no_token_is_a_failure_when_a_session_waits(house, tell):
+    """At night nobody needs one; after the hour of asking, today's session does."""
+    at_night = tell()
+    house.clock.advance(hours=3)
+    in_session = tell()
+
+    assert (at_night["token"], at_night.code) == ("warn", 0)
+    assert (in_session["token"], in_session.code) == ("fail", 77)
+
+
+def test_a_token_that_is_over(house, tell):
+    """By the clock alone, so the broker is not asked about it."""
+    house.log_in()
+    house.clock.advance(days=1)
+    told = tell()
+
+    assert told["token"] == "warn", "it is Saturday"
+    assert "Token is expired or invalid: it ended" in told.words("token")
+    assert [each.endpoint for each in house.broker.requests].count(Endpoint.LTP) == 1
+
+
+def test_somebody_elses_token(house, tell):
+    """Its account is compared with the one that logged in first, online and offline."""
+    house.log_in()
+    house.set(access_token=house.broker.mint("XY9999"))
+    for is_offline in (False, True):
+        told = tell(is_offline=is_offline)
+
+        assert (told.code, told["account"]) == (77, "fail")
+        assert "XY9999" in told.words("account")
+
+
+@pytest.mark.parametrize(
+    ("keys", "topic", "level"),
+    [
+        ({"UPSTOX_ON_RENEW": sys.executable}, "UPSTOX_ON_RENEW", "ok"),
+        ({"UPSTOX_ON_RENEW": "/no/such/program arg"}, "UPSTOX_ON_RENEW", "fail"),
+        ({"UPSTOX_NOTIFY_COMMAND": "no-such-program"}, "UPSTOX_NOTIFY_COMMAND", "fail"),
+        ({"UPSTOX_NOTIFY_COMMAND": sys.executable}, "notices", "ok"),
+        ({"UPSTOX_NOTIFY_URLS": "ntfy://planted-topic"}, "notices", "ok"),
+        ({}, "notices", "warn"),
+        ({"UPSTOX_REFRESH_TOKEN": "r"}, "notices", None),
+    ],
+)
+def test_how_a_person_is_told(house, tell, keys, topic, level):
+    """A channel is named by its kind; a program must be there; nobody to tell is a warning."""
+    house.set(**keys)
+    told = tell()
+
+    assert told[topic] == level
+    assert "planted" not in told.words("notices")
+
+
+def test_notices_without_the_package_for_them(house, tell, monkeypatch):
+    """Addresses are set, and nothing that could send to them is installed."""
+    house.set(UPSTOX_NOTIFY_URLS="ntfy://topic")
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    told = tell()
+
+    assert (told["notices"], told.code) == ("fail", 78)
+    assert "apprise is not installed" in told.words("notices")
+
+
+def test_the_last_failure_and_the_static_ip(house, tell):
+    """What went wrong is shown with its time; the gate of the static IP has a remedy of its own."""
+    house.set(access_token=house.broker.mint(), UPSTOX_REFRESH_TOKEN="r")
+    house.broker.faults[Endpoint.TOKEN] = ["UDAPI1221"]
+    with pytest.raises(CallNotAllowed):
+        house.service().renew()
+    told = tell()
+
+    assert told["last failure"] == told["static IP"] == "warn"
+    assert "Fri 20 Nov 2026 06:00 IST" in told.words("static IP")
