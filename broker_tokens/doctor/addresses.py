@@ -31,7 +31,8 @@ def check_redirect(case: Case) -> Iterator[Finding]:
     found = list(_traps(parts))
     yield from found
     if not found:
-        yield ok("redirect", f"{_shown(parts)}, which the app must have to the letter")
+        twins = "; localhost and 127.0.0.1 differ" if parts.hostname in LOOPBACK_HOSTS else ""
+        yield ok("redirect", f"{_shown(parts)}, which the app must have to the letter{twins}")
 
 
 def _traps(parts: SplitResult) -> Iterator[Finding]:

@@ -27,11 +27,13 @@ def check_credentials(case: Case) -> Iterator[Finding]:
     missing = [keys[0] for keys in _CREDENTIALS if not _origin(keys, values, environ)]
     where = case.env_path or "the environment"
     if missing:
-        yield fail(
-            "credentials",
-            f"Client ID/Secret not found: {' and '.join(missing)} missing in {where}",
-            f"Copy them from your app at {_APPS}",
-        )
+        words = f"Client ID/Secret not found: {' and '.join(missing)} missing in {where}"
+        remedy = f"Copy them from your app at {_APPS}"
+        if case.look.situation.is_live(case.look.now):
+            words = f"{words}; the stored token can be read here, and not renewed"
+            yield warn("credentials", words, remedy)
+        else:
+            yield fail("credentials", words, remedy)
         return
     origins = {_origin(keys, values, environ) for keys in _CREDENTIALS}
     yield ok("credentials", f"client ID and secret are set, in {' and '.join(sorted(origins))}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from broker_tokens.brokers.upstox_fields import user_id_in
 from broker_tokens.clock import format_duration, format_ist
 from broker_tokens.doctor.case import Case
 from broker_tokens.doctor.finding import Finding, fail, ok, warn
@@ -47,7 +48,7 @@ def _ask(case: Case, token: Secret) -> Iterator[Finding]:
     if case.visit is None or case.visit.error is not None:
         if case.visit is not None:
             yield warn("token", "the broker could not be asked about it")
-        yield from stranger(subject_claim(token), case.look.tokens.user_id)
+        yield from stranger(user_id_in(subject_claim(token)), case.look.tokens.user_id)
         yield from claimed_class(token)
         return
     look = case.look

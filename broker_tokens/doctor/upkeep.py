@@ -87,13 +87,14 @@ def _program(key: str, line: str, case: Case) -> Iterator[Finding]:
     """Whether the program of a command line is there; its arguments are the user's business."""
     if not line:
         return
-    words = commands.split(line)
-    path = case.surroundings.environ.get("PATH")
-    if words and shutil.which(words[0], path=path) is None:
-        yield fail(
-            key,
-            f"its program {words[0]!r} is not found, or may not be executed",
-            f"Name it with its whole path in {key}, and chmod +x it.",
-        )
-    else:
-        yield ok(key, f"its program {words[0]!r} is there" if words else "it is empty")
+    program = commands.split(line)[0]
+    # What stands before the program of a shell's line, as in `KEY=secret program`, is not shown.
+    shown = program.partition("=")[0]
+    if shutil.which(program, path=case.surroundings.environ.get("PATH")) is not None:
+        yield ok(key, f"its program {shown!r} is there")
+        return
+    yield fail(
+        key,
+        f"its program {shown!r} is not found, or may not be executed",
+        f"Name it with its whole path in {key}, and chmod +x it; it is no shell line.",
+    )

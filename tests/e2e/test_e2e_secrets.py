@@ -139,7 +139,7 @@ def test_every_command(sweep):
     token = log_in(sweep)
     for arguments in (
         *(("status",), ("status", "--json"), ("check",), ("renew",), ("renew", "--phone")),
-        *(("notify", "--test"), ("--help",), ("token", "--min-valid", "0s", "extra")),
+        *(("doctor",), ("notify", "--test"), ("--help",), ("token", "--min-valid", "0s", "extra")),
     ):
         sweep.run(*UPSTOX_TOKEN, *arguments)
     token = sweep.doors.values["access_token"]

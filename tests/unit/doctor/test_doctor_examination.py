@@ -114,6 +114,19 @@ def test_a_file_that_is_none(house, tell, content, words):
     assert told["broker"] == "ok"
 
 
+def test_a_machine_that_only_reads(house, tell):
+    """Without the app's secret a live token can be used, and that is all: a warning."""
+    house.log_in()
+    text = house.env_file.read_text(encoding="utf-8").replace("CLIENT_SECRET=sim", "OTHER=sim")
+    house.env_file.write_text(text, encoding="utf-8")
+    live = tell()
+    house.clock.advance(days=1)
+    over = tell()
+
+    assert (live["credentials"], live.code) == ("warn", 0)
+    assert (over["credentials"], over.code) == ("fail", 78)
+
+
 def test_refused_credentials(house, tell):
     """What the broker has refused is not tried again, and doctor says why nothing happens."""
     house.set(UPSTOX_REFRESH_TOKEN="r", UPSTOX_CLIENT_SECRET="wrong-secret")

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from support.hostile import jwt
 
 from broker_tokens.brokers import CallNotAllowed
 from broker_tokens.doctor.attending import Attendance
@@ -72,6 +73,25 @@ def test_the_last_word_on_a_failure(house, tell):
     assert "not safe: mend" in tell(attendance=lambda _: WATCHED).outlook
 
 
+def test_the_last_word_without_a_feed(house, tell):
+    """That the plan includes no feed is a failure, and none of the token's."""
+    house.log_in()
+    house.broker.feed_refusal = "UDAPI1149"
+    told = tell(attendance=lambda _: WATCHED)
+
+    assert (told["feed"], told.code) == ("fail", 77)
+    assert "needs you" in told.outlook
+
+
+def test_a_claim_that_is_no_account_is_not_shown(house, tell):
+    """A token may call itself anything; its claim is printed only if it looks like an id."""
+    house.set(access_token=jwt(sub="x\x1b[2J y", exp=1_795_212_000), UPSTOX_USER_ID="AB1234")
+    told = tell(is_offline=True)
+
+    assert told["account"] is None
+    assert "\x1b" not in str([each.words for each in told.findings])
+
+
 def test_the_last_word_on_a_token_of_a_year(house, tell):
     """It covers the session, for reading."""
     house.set(access_token=house.broker.mint_analytics())
@@ -116,6 +136,7 @@ def test_somebody_elses_token(house, tell):
     [
         ({"UPSTOX_ON_RENEW": sys.executable}, "UPSTOX_ON_RENEW", "ok"),
         ({"UPSTOX_ON_RENEW": "/no/such/program arg"}, "UPSTOX_ON_RENEW", "fail"),
+        ({"UPSTOX_ON_RENEW": "KEY=planted-key program"}, "UPSTOX_ON_RENEW", "fail"),
         ({"UPSTOX_NOTIFY_COMMAND": "no-such-program"}, "UPSTOX_NOTIFY_COMMAND", "fail"),
         ({"UPSTOX_NOTIFY_COMMAND": sys.executable}, "notices", "ok"),
         ({"UPSTOX_NOTIFY_URLS": "ntfy://planted-topic"}, "notices", "ok"),
@@ -129,7 +150,7 @@ def test_how_a_person_is_told(house, tell, keys, topic, level):
     told = tell()
 
     assert told[topic] == level
-    assert "planted" not in told.words("notices")
+    assert "planted" not in told.words("notices") + told.words("UPSTOX_ON_RENEW")
 
 
 def test_notices_without_the_package_for_them(house, tell, monkeypatch):
