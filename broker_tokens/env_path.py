@@ -20,7 +20,8 @@ def find_env_file(
     `argument` (--env-file), else UPSTOX_ENV_FILE, else `.env` in `folder` (absolute) or its nearest
     parent, else `.env` beside the modules.
     """
-    named = argument or environ.get("UPSTOX_ENV_FILE", "").strip()
+    # `set NAME="a b"` of Windows keeps the quotation marks, which no path there can have.
+    named = argument or environ.get("UPSTOX_ENV_FILE", "").strip().strip('"')
     if named:
         place = os.path.join(folder, os.path.expanduser(named))
         places = [os.path.join(place, ".env") if os.path.isdir(place) else place]

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
@@ -48,6 +49,26 @@ class _PrivateFileHandler(RotatingFileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- logging's name
         """Say nothing: the terminal has the same line, and logging would add a traceback."""
+
+    def doRollover(self) -> None:  # noqa: N802 -- logging's name
+        """Begin a new file; one that another process has open on Windows is written on.
+
+        It is moved first: of the old files none gives way to one that then cannot be moved.
+        """
+        if self.stream:
+            self.stream.close()
+            self.stream = None
+        aside = f"{self.baseFilename}.0"
+        try:
+            os.replace(self.baseFilename, aside)
+        except OSError:
+            self.maxBytes += _LARGEST_LOG  # not at every line again
+            self.stream = self._open()
+            return
+        self.maxBytes = _LARGEST_LOG
+        super().doRollover()
+        with suppress(OSError):
+            os.replace(aside, f"{self.baseFilename}.1")
 
     def _open(self) -> TextIOWrapper:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)

@@ -6,6 +6,7 @@ where no supervisor waits, nothing is sent.
 
 import os
 import socket
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -57,7 +58,7 @@ class Supervisor:
 
     def _send(self, *lines: str) -> bool:
         """Send one datagram; return whether it arrived."""
-        if not lines or self._address is None:
+        if not lines or self._address is None or sys.platform == "win32":
             return False
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:

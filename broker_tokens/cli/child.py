@@ -1,17 +1,14 @@
 """A command and all that it starts, as one: a process group that gets signals and ends whole."""
 
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import timedelta
 
+from broker_tokens import programs
 from broker_tokens.errors import ConfigurationError
 from broker_tokens.waker import Waker
-
-_HAS_GROUPS = sys.platform != "win32"
 
 # As shells say it: 126 is for what cannot be run, 127 for what is not there, 128 + N for signal N.
 _NOT_RUNNABLE, _NOT_FOUND, BY_SIGNAL = 126, 127, 128
@@ -42,12 +39,13 @@ class Child:
     def __init__(self, command: Sequence[str], token: str, environ: Mapping[str, str]) -> None:
         """Start `command`; raises NoSuchCommand."""
         is_terminal = sys.stdin is not None and sys.stdin.isatty()
+        given = {"UPSTOX_ACCESS_TOKEN": token, "access_token": token}
         try:
             self._process = subprocess.Popen(  # noqa: S603 -- the user's own command, no shell
                 list(command),
-                env={**environ, "UPSTOX_ACCESS_TOKEN": token, "access_token": token},
+                env=programs.without(environ, given) | given,
                 stdin=subprocess.DEVNULL if is_terminal else None,
-                **({"process_group": 0} if _HAS_GROUPS else {}),  # type: ignore[call-overload]
+                **programs.HERE.in_front,
             )
         except OSError as error:
             raise NoSuchCommand(command[0], error) from None
@@ -65,11 +63,7 @@ class Child:
 
     def signal(self, number: int) -> None:
         """Send a signal to the command and all that it started."""
-        with suppress(ProcessLookupError, PermissionError):
-            if _HAS_GROUPS:
-                os.killpg(self._process.pid, number)
-            else:
-                self._process.terminate()
+        programs.HERE.signal(self._process, number)
 
     def wait(self, grace: timedelta, waker: Waker) -> bool:
         """Return whether the command, and all that it started, ends within `grace`."""
@@ -83,20 +77,9 @@ class Child:
 
     def kill(self) -> None:
         """Kill whatever of it is left."""
-        with suppress(ProcessLookupError, PermissionError):
-            if _HAS_GROUPS:
-                os.killpg(self._process.pid, 9)
-            else:
-                self._process.kill()
+        programs.HERE.kill(self._process)
         self._process.wait()
 
     @property
     def _is_alone(self) -> bool:
-        """Whether nothing of what the ended command started goes on."""
-        if not _HAS_GROUPS:
-            return True
-        try:
-            os.killpg(self._process.pid, 0)
-        except OSError:
-            return True
-        return False
+        return programs.HERE.is_gone(self._process)

@@ -128,7 +128,7 @@ def _log_in_anywhere(service: TokenService, address: str, state: str, listens_at
         say("The page you come back to may fail to load; that is normal: its address counts.")
     say("Paste that whole address here, or the code in it, and press Enter:")
     before = service.look().state.last_renewal
-    line = sys.stdin.readline(_LONGEST_LINE).strip()
+    line = _line()
     if not line and listens_at and service.look().state.last_renewal != before:
         return  # the service has taken the answer
     service.exchange_code(_code_in(line, state, service.look()))
@@ -147,10 +147,15 @@ def _code_in(line: str, state: str, look: Look) -> Secret:
 
 def _read_line() -> str:
     """Return one line from the keyboard or a pipe; raises LoginRequired if there is none."""
-    line = sys.stdin.readline(_LONGEST_LINE).strip()
+    line = _line()
     if not line:
         raise _nothing_pasted()
     return line
+
+
+def _line() -> str:
+    # pythonw.exe has no standard input; a pipe of PowerShell may begin with a byte order mark.
+    return sys.stdin.readline(_LONGEST_LINE).strip("\ufeff \t\r\n") if sys.stdin else ""
 
 
 def _nothing_pasted() -> LoginRequired:

@@ -1,5 +1,6 @@
 """What a command prints, and the one place where an error becomes text and exit code."""
 
+import errno
 import logging
 import sys
 from collections.abc import Callable
@@ -24,9 +25,15 @@ def answer(text: str) -> None:
 
 
 def _write(stream: TextIO | None, text: str) -> None:
-    if stream is not None:  # pythonw.exe, for Task Scheduler, has none
+    if stream is None:  # pythonw.exe, for Task Scheduler, has none
+        return
+    try:
         stream.write(text + "\n")
         stream.flush()
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # what Windows says of a pipe that nobody reads any more
+            raise BrokenPipeError from None
+        raise
 
 
 def guarded(command: Callable[[], int]) -> int:
@@ -48,7 +55,8 @@ def guarded(command: Callable[[], int]) -> int:
         say("Activate the virtual environment (. .venv/bin/activate), or: pip install .")
         return EXIT_CONFIGURATION
     except BrokenPipeError:
-        sys.stderr.close()
+        if sys.stderr is not None:
+            sys.stderr.close()
         return EXIT_DEFECT
     except Exception as error:
         logging.getLogger(__name__).debug("The defect in full:", exc_info=True)

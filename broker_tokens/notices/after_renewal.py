@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from broker_tokens import programs
 from broker_tokens.clock import Clock
 from broker_tokens.look import Look
 from broker_tokens.model import Failure
@@ -59,7 +60,7 @@ class AfterRenewal:
         }
 
     def _run(self, line: str, extra: Mapping[str, str], fingerprint: str) -> None:
-        words = commands.split(line)
+        words = programs.split(line)
         finished = commands.run(
             words, environ=self._environ, extra=extra, limit=LIMIT, hide=self._store.redact
         )

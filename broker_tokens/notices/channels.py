@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
+from broker_tokens import programs
 from broker_tokens.notices import commands
 from broker_tokens.notices.words import Notice
 from broker_tokens.secrets import Secret
@@ -54,7 +55,7 @@ def _by_command(
     notice: Notice, line: str, environ: Mapping[str, str], hide: commands.Hide
 ) -> commands.Finished:
     return commands.run(
-        commands.split(line),
+        programs.split(line),
         environ=environ,
         extra={
             "UPSTOX_NOTICE_KIND": notice.kind.value,

@@ -1,8 +1,6 @@
 """Runs a command of the user's, or a helper of ours: limited in time, without our secrets."""
 
 import os
-import shlex
-import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import IO
 
+from broker_tokens import programs
 from broker_tokens.credentials import variables_of
 from broker_tokens.store import SECRET_KEYS
 from broker_tokens.supervisor import VARIABLES as SUPERVISORS_OWN
@@ -36,12 +35,6 @@ class Finished:
 
     problem: str = ""
     said: str = ""
-
-
-def split(line: str) -> list[str]:
-    """Return a command line's words; there is no shell. Raises ValueError for an open quote."""
-    words = shlex.split(line, posix=os.name != "nt")
-    return words if os.name != "nt" else [word.strip('"') for word in words]
 
 
 def run(
@@ -70,7 +63,7 @@ def run(
                 stdin=given,
                 stdout=subprocess.DEVNULL,
                 stderr=said,
-                start_new_session=True,
+                **programs.HERE.behind,
             )
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "its words are not usable"
@@ -89,7 +82,7 @@ def _scratch() -> IO[bytes]:
     return tempfile.TemporaryFile()
 
 
-def _wait(process: subprocess.Popen[bytes], name: str, limit: timedelta) -> str:
+def _wait(process: programs.Started, name: str, limit: timedelta) -> str:
     try:
         code = process.wait(limit.total_seconds())
     except subprocess.TimeoutExpired:
@@ -100,21 +93,13 @@ def _wait(process: subprocess.Popen[bytes], name: str, limit: timedelta) -> str:
     return f"The command {name!r} failed with exit code {code}." if code else ""
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: programs.Started) -> None:
     """End the command with all that it started."""
-    _signal(process, "SIGTERM")
+    programs.HERE.ask_to_end(process)
     with suppress(subprocess.TimeoutExpired):
         process.wait(_GRACE_SECONDS)
-    _signal(process, "SIGKILL")
+    programs.HERE.kill(process)
     process.wait()
-
-
-def _signal(process: subprocess.Popen[bytes], name: str) -> None:
-    if os.name == "nt":  # pragma: no cover -- Windows only
-        process.kill()
-        return
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, getattr(signal, name))
 
 
 def _tail(said: IO[bytes], hide: Hide) -> str:

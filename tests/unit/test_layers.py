@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FLOORS = {
     "0 nouns": [
         *("broker_tokens", "clock", "secrets", "errors", "model", "waker", "file_names"),
-        *("supervisor",),
+        *("programs", "supervisor"),
     ],
     "1 files, settings, plan, network": [
         *("expiry", "calendar", "credentials"),

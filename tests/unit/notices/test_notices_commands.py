@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from broker_tokens import programs
 from broker_tokens.credentials import CLIENT_SECRET_KEYS
 from broker_tokens.notices import commands
 from broker_tokens.secrets import Secret, redact
@@ -52,7 +53,7 @@ def script(tmp_path):
 def test_there_is_no_shell(script, tmp_path, line):
     """Words are parted and unquoted, and reach the program as they are."""
     program = script(f"""printf '<%s>' "$@" > '{tmp_path}/words'""")
-    words = commands.split(f"{program} {line} end")
+    words = programs.split(f"{program} {line} end")
     finished = run(*words, environ={**PATH, "HOME": "/home/me"})
     expected = line.replace("\\", "").strip("'\"")
 
@@ -247,7 +248,7 @@ def test_a_secret_that_it_says_is_hidden(script):
 def test_an_open_quote_is_an_error_of_the_line():
     """The settings refuse it before anything is run."""
     with pytest.raises(ValueError, match="quotation"):
-        commands.split("tell 'me")
+        programs.split("tell 'me")
 
 
 @pytest.mark.parametrize("blanks", [900, 1190, 1200, 5000, 60_000, 65_500, 65_530])
