@@ -4,11 +4,12 @@ import importlib.util
 import shutil
 from collections.abc import Iterator
 
+from broker_tokens import programs
 from broker_tokens.clock import format_ist
 from broker_tokens.doctor.case import Case
 from broker_tokens.doctor.finding import Finding, fail, ok, warn
 from broker_tokens.forecast import renewal_sentence
-from broker_tokens.notices import channels, commands
+from broker_tokens.notices import channels
 
 _INSTALL = "Start it: python token_refresh_service.py; or install one: upstox-token install"
 
@@ -87,7 +88,7 @@ def _program(key: str, line: str, case: Case) -> Iterator[Finding]:
     """Whether the program of a command line is there; its arguments are the user's business."""
     if not line:
         return
-    program = commands.split(line)[0]
+    program = programs.split(line)[0]
     # What stands before the program of a shell's line, as in `KEY=secret program`, is not shown.
     shown = program.partition("=")[0]
     if shutil.which(program, path=case.surroundings.environ.get("PATH")) is not None:

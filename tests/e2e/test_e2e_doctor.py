@@ -319,10 +319,10 @@ def test_without_a_package(doors, name):
 
 def test_another_command_without_a_package(doors):
     """No traceback: the package is named, with the command to type."""
-    ended = doors.run("-c", HIDING, "schedule", "status")
+    ended = doors.run("-c", HIDING, "dateutil", "status")
 
     assert (ended.code, ended.out) == (78, "")
-    assert "schedule is not installed" in ended.err
+    assert "dateutil is not installed" in ended.err
 
 
 @pytest.mark.parametrize("trouble", ["none", "broken", "refused", "unreadable"])
