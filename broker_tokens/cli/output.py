@@ -51,7 +51,8 @@ def guarded(command: Callable[[], int]) -> int:
         say("Stopped.")
         return _EXIT_INTERRUPTED
     except ModuleNotFoundError as error:
-        say(f"The package {error.name} is not installed for {sys.executable}.")
+        package = (error.name or "?").partition(".")[0]
+        say(f"The package {package} is not installed for {sys.executable}.")
         say("Activate the virtual environment (. .venv/bin/activate), or: pip install .")
         return EXIT_CONFIGURATION
     except BrokenPipeError:
