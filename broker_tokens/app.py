@@ -5,6 +5,7 @@ from datetime import time, timedelta
 from time import sleep
 
 from broker_tokens.announcer import Announcer, Observer
+from broker_tokens.audit import AuditTrail
 from broker_tokens.brokers import Broker
 from broker_tokens.brokers.upstox import Upstox
 from broker_tokens.clock import Clock, system_clock
@@ -60,7 +61,12 @@ def build_service(
     pause = waker.pause if waker else sleep
     store = TokenStore(env_path, lock_timeout=lock_timeout, pause=pause)
     return TokenService(
-        store, configure, clock, announcer or Announcer(observers), is_listening=is_listening
+        store,
+        configure,
+        clock,
+        announcer or Announcer(observers),
+        is_listening=is_listening,
+        audit=AuditTrail(env_path),
     )
 
 

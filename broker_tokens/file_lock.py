@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import Any, Protocol, Self
 
 from broker_tokens.errors import StoreError, TemporaryFailure
-from broker_tokens.file_metadata import give_to_owner_of, make_private
+from broker_tokens.file_metadata import open_private
 
 # Longer than one token request may take (its deadline is 20 s) with its write and a second in line.
 DEFAULT_TIMEOUT = timedelta(seconds=60)
@@ -244,27 +244,11 @@ class FileLock:
 
 
 def _open(path: str, owned_like: str | None) -> int:
-    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
-    flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
-        try:
-            return os.open(path, flags)
-        except FileNotFoundError:
-            return _make(path, flags, owned_like)
+        return open_private(path, os.O_RDWR, owned_like=owned_like)
     except OSError as error:
         raise StoreError(
             f"The lock file {path} cannot be opened: {error.strerror}.",
             "The folder of the .env must be writable for this user, and the lock no symbolic link.",
             temporary=error.errno in (errno.ENOSPC, errno.EDQUOT),
         ) from None
-
-
-def _make(path: str, flags: int, owned_like: str | None) -> int:
-    try:
-        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:  # another process made it in this instant
-        return os.open(path, flags)
-    make_private(descriptor)
-    if owned_like is not None:
-        give_to_owner_of(owned_like, descriptor)
-    return descriptor

@@ -12,6 +12,27 @@ def make_private(descriptor: int) -> None:
         os.fchmod(descriptor, 0o600)
 
 
+def open_private(path: str, flags: int, *, owned_like: str | None) -> int:
+    """Open a file, made 0600 when missing; root gives a new one to the owner of `owned_like`.
+
+    No symbolic link is followed. Raises OSError.
+    """
+    for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):
+        flags |= getattr(os, name, 0)
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        pass
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:  # another process made it in this instant
+        return os.open(path, flags)
+    make_private(descriptor)
+    if owned_like is not None:
+        give_to_owner_of(owned_like, descriptor)
+    return descriptor
+
+
 def copy_metadata(path: str, descriptor: int) -> bool:
     """Give the new file the old one's owner, mode and ACL; return whether all of it was allowed.
 

@@ -43,7 +43,7 @@ class TokenLookout(TokenIntake):
                 if is_stored:
                     setbacks.record_death(writer, again, error, token)
             if is_stored:
-                self._announcer.tell(TokenDied(look.now, token.fingerprint))
+                self._tell(TokenDied(look.now, token.fingerprint))
             raise
 
     def report_rejected(self, token: Secret) -> None:

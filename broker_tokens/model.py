@@ -235,3 +235,19 @@ class TokenDied(Event):
     """The broker refused the stored token before its time."""
 
     fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed(Event):
+    """One try to get a token by this way came to nothing; a final one is a refusal."""
+
+    way: Way
+    sentence: str
+    is_final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedOut(Event):
+    """The token was ended at the broker, at the person's wish."""
+
+    fingerprint: str

@@ -8,7 +8,7 @@ from broker_tokens.errors import ConfigurationError, StoreError, TemporaryFailur
 from broker_tokens.expiry import next_cut
 from broker_tokens.look import Look
 from broker_tokens.lookout import TokenLookout
-from broker_tokens.model import AppRefused, ApprovalAsked, PersonNeeded, RenewalFailed, Stage
+from broker_tokens.model import AppRefused, ApprovalAsked, PersonNeeded, RenewalFailed, Stage, Way
 from broker_tokens.policy import AskApproval
 from broker_tokens.renewals import phone_approval
 from broker_tokens.stages import DayStage
@@ -31,13 +31,13 @@ class TokenPrompter(TokenLookout):
         """
         look = self.look()
         session = look.rules.calendar.coming_session(look.now)
-        with self._store.writing() as writer:
+        with self._attempt_by(Way.PHONE_APPROVAL), self._store.writing() as writer:
             event = self._ask_phone(writer, self._look(writer), Stage.ASK, session.opens)
-        self._announcer.tell(event)
+        self._tell(event)
         return event
 
     def _ask_phone_if_due(self) -> None:
-        with self._store.writing() as writer:
+        with self._attempt_by(Way.PHONE_APPROVAL), self._store.writing() as writer:
             look = self._look(writer)
             decision = look.decision
             if not isinstance(decision, AskApproval):
@@ -45,7 +45,7 @@ class TokenPrompter(TokenLookout):
             event = self._ask_phone(writer, look, decision.stage, decision.session.opens)
             # The notice of this stands for the notice of the stage.
             writer.save_state(replace(writer.load().state, told=decision.due_at))
-        self._announcer.tell(event)
+        self._tell(event)
 
     def _ask_phone(
         self, writer: Writer, look: Look, stage: Stage, opens: datetime
@@ -86,7 +86,7 @@ class TokenPrompter(TokenLookout):
 
     def _tell_stage(self, look: Look, due: DayStage) -> None:
         asked, failure = look.state.approval, look.state.last_failure
-        self._announcer.tell(
+        self._tell(
             PersonNeeded(
                 look.now,
                 due.stage,
@@ -97,12 +97,12 @@ class TokenPrompter(TokenLookout):
             )
         )
         if look.is_app_refused and failure is not None and failure.at < look.now - _JUST_NOW:
-            self._announcer.tell(AppRefused(look.now, failure.what))
+            self._tell(AppRefused(look.now, failure.what))
 
     def _tell_failure(self, failure: TokenError) -> None:
         look = self.look()
         if isinstance(failure, ConfigurationError):
-            self._announcer.tell(AppRefused(look.now, str(failure), look.needs_person))
+            self._tell(AppRefused(look.now, str(failure), look.needs_person))
             return
         if isinstance(failure, StoreError):
             if str(failure) == self._trouble:
@@ -114,4 +114,4 @@ class TokenPrompter(TokenLookout):
             retries = (state.retry_at, state.approval.retry_at if state.approval else None)
             later = (at for at in retries if at is not None and at >= look.now)
             retry_at = min(later, default=None)
-        self._announcer.tell(RenewalFailed(look.now, str(failure), retry_at))
+        self._tell(RenewalFailed(look.now, str(failure), retry_at))

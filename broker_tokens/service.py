@@ -135,7 +135,8 @@ class TokenService(TokenPrompter):
     def _renew(
         self, is_due: Callable[[Look], bool], version: Version | None = None
     ) -> StoredTokens:
-        with self._store.writing(unless_changed_since=version) as writer:
+        writing = self._store.writing(unless_changed_since=version)
+        with self._attempt_by(Way.REFRESH_GRANT), writing as writer:
             look = self._look(writer)
             if not is_due(look):
                 return look.tokens  # another process was faster
@@ -149,7 +150,7 @@ class TokenService(TokenPrompter):
                 self._unsaved = (look.tokens, reply)
                 raise
         self._unsaved = None
-        self._announcer.tell_stored(self._clock(), tokens, Way.REFRESH_GRANT)
+        self._tell_stored(tokens, Way.REFRESH_GRANT)
         return tokens
 
     def _unsaved_reply(self, look: Look) -> TokenReply | None:
@@ -197,7 +198,7 @@ class TokenService(TokenPrompter):
 
     def _adopt(self) -> None:
         """Take over a token that somebody else put into `.env`."""
-        with self._store.writing() as writer:
+        with self._attempt_by(Way.FOUND), self._store.writing() as writer:
             look = self._look(writer)
             token = look.tokens.access_token
             if token is None or not look.is_foreign:
@@ -209,9 +210,9 @@ class TokenService(TokenPrompter):
             else:
                 refusal = None
         if refusal is not None:
-            self._announcer.tell(TokenDied(look.now, token.fingerprint))
+            self._tell(TokenDied(look.now, token.fingerprint))
             raise refusal
-        self._announcer.tell_stored(self._clock(), tokens, Way.FOUND)
+        self._tell_stored(tokens, Way.FOUND)
 
 
 def _next_step(look: Look) -> Step:

@@ -102,14 +102,14 @@ def _next_words(look: Look) -> str:
 
 def _attendance_words(report: Report) -> str:
     seen, now = report.attendance, report.look.now
-    ago = "never" if seen.last_look is None else f"{format_duration(now - seen.last_look)} ago"
+    ago = seen.last_look and f"last look {format_duration(now - seen.last_look)} ago"
     if seen.is_running:
         where = f", listens at {seen.listens_at}" if seen.listens_at else ""
         hangs = "" if seen.is_watched(now) else ": it hangs"
-        return f"service (pid {seen.pid or 'unknown'}){where}, last look {ago}{hangs}"
+        return f"by a service (pid {seen.pid or 'unknown'}){where}, {ago or 'no look yet'}{hangs}"
     if seen.is_watched(now):
-        return f"--once, last look {ago}"
-    return f"nobody looks after this .env, last look {ago}"
+        return f"by --once, {ago}"
+    return f"by nobody, {ago}" if ago else "by nobody"
 
 
 def _approval_words(asked: Approval) -> str:

@@ -2,11 +2,24 @@
 
 import json
 import os
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.doors import ONCE, SERVICE, UPSTOX_TOKEN, can_be_powerless
+from support.doors import (
+    ONCE,
+    PASTE,
+    SERVICE,
+    SIGHUP,
+    TOKEN,
+    UPSTOX_TOKEN,
+    can_be_powerless,
+)
 from support.hostile import jwt
+
+from broker_tokens.simulator.wire import Response
+
+STRATEGY = "from upstox_token_manager import get_current_token; get_current_token()"
 
 
 def shown(doors):
@@ -95,3 +108,69 @@ def test_the_check_of_what_may_not_be_read(doors):
 
     assert (ended.code, ended.err) == (3, "")
     assert str(doors.env_file) in ended.out
+
+
+def record(doors):
+    text = (doors.folder / ".env.audit.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_renewal_by_hand_beside_a_service_is_recorded_once(rotating):
+    """By the program that did it; the service that notices the token only tells of it."""
+    rotating.log_in()
+    with rotating.start(*SERVICE) as running:
+        running.wait_for("Next:")
+        assert rotating.run(*UPSTOX_TOKEN, "renew").code == 0
+        running.send(SIGHUP)
+        running.wait_for("New token", "renewed silently")
+        running.stop()
+    assert rotating.run(*UPSTOX_TOKEN, "logout").code == 0
+    lines = record(rotating)
+
+    assert [line["event"] for line in lines] == ["logged_in", "renewed", "logged_out"]
+    assert [line["program"] for line in lines[1:]] == ["broker_tokens", "broker_tokens"]
+    assert len({line["pid"] for line in lines}) == 3
+
+
+def test_a_renewal_that_all_want_is_recorded_once(rotating):
+    """A service and three strategies meet a dead token at once: one renews, one line is left."""
+    rotating.log_in()
+    with rotating.start(*SERVICE) as running, ExitStack() as strategies:
+        running.wait_for("Next:")
+        rotating.set(access_token="")
+        started = [
+            strategies.enter_context(rotating.start("-c", STRATEGY, may_raise=True))
+            for _ in range(3)
+        ]
+        running.send(SIGHUP)
+        codes = [strategy.wait().code for strategy in started]
+        running.wait_for("New token", "renewed silently")
+        running.stop()
+
+    assert codes == [0, 0, 0]
+    assert [line["event"] for line in record(rotating)] == ["logged_in", "renewed"]
+
+
+def test_what_cron_meets_again_is_recorded_once(due):
+    """A broker that is down all morning is one line, not one each ten minutes."""
+    due.broker.answers[TOKEN] = Response(503)
+    codes = [due.run(*ONCE).code]
+    state = due.folder / ".env.state.json"
+    for _ in range(2):
+        state.unlink()  # the backoff is over
+        codes.append(due.run(*ONCE).code)
+    (line,) = record(due)
+
+    assert codes == [75, 75, 75]
+    assert (line["event"], line["program"]) == ("failed", "token_refresh_service.py")
+    assert "503" in line["reason"]
+
+
+def test_what_is_refused_at_the_keyboard(doors):
+    """A dead token that is pasted is a refusal, by the program that was used."""
+    ended = doors.run(*PASTE, stdin="planted-dead-token\n")
+    (line,) = record(doors)
+
+    assert ended.code == 77
+    assert (line["event"], line["way"]) == ("refused", "paste")
+    assert line["program"] == "init_tokens.py"

@@ -36,6 +36,7 @@ FLOORS = {
     ],
     "3 ways of renewal, words, web, notices": [
         *("renewals", "renewals.login_link", "look", "announcer", "forecast", "event_log", "logs"),
+        *("audit",),
         *("renewals.acceptance", "renewals.setbacks", "renewals.adoption"),
         *("renewals.code_exchange", "renewals.refresh_grant", "renewals.phone_approval"),
         *("notices", "notices.words", "notices.gate", "notices.commands", "notices.courier"),

@@ -84,7 +84,15 @@ def test_the_runtime_packages_are_the_same_everywhere():
 
 def test_secrets_are_ignored_by_git(tmp_path):
     """The example is the only file of the .env family that git would take."""
-    names = [".env", ".env.lock", ".env.state.json", ".env.new", ".env.backup", "x.log"]
+    names = [
+        ".env",
+        ".env.lock",
+        ".env.state.json",
+        ".env.audit.jsonl",
+        ".env.new",
+        ".env.backup",
+        "x.log",
+    ]
     ignored = subprocess.run(
         ["git", "check-ignore", "--no-index", *names, ".env.example"],
         cwd=ROOT,

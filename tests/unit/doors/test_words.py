@@ -132,26 +132,26 @@ def text_of(look, seen=NOBODY, schedulers=None):
 WATCHERS = {
     "a service": (
         Attendance(4711, "", NOON - timedelta(seconds=20)),
-        "service (pid 4711), last look 20 s ago",
+        "by a service (pid 4711), last look 20 s ago",
     ),
     "a service that listens": (
         Attendance(4711, "127.0.0.1:8765", NOON - timedelta(seconds=20)),
-        "service (pid 4711), listens at 127.0.0.1:8765, last look 20 s ago",
+        "by a service (pid 4711), listens at 127.0.0.1:8765, last look 20 s ago",
     ),
     "a service that hangs": (
         Attendance(4711, "", NOON - timedelta(hours=2)),
-        "service (pid 4711), last look 2 h 0 min ago: it hangs",
+        "by a service (pid 4711), last look 2 h 0 min ago: it hangs",
     ),
     "a service that left no word": (
         Attendance(0, "", NOON),
-        "service (pid unknown), last look 0 s ago",
+        "by a service (pid unknown), last look 0 s ago",
     ),
-    "--once": (Attendance(None, "", NOON - timedelta(minutes=7)), "--once, last look 7 min ago"),
+    "--once": (Attendance(None, "", NOON - timedelta(minutes=7)), "by --once, last look 7 min ago"),
     "nobody any more": (
         Attendance(None, "", NOON - timedelta(days=3)),
-        "nobody looks after this .env, last look 3 days 0 h ago",
+        "by nobody, last look 3 days 0 h ago",
     ),
-    "nobody ever": (NOBODY, "nobody looks after this .env, last look never"),
+    "nobody ever": (NOBODY, "by nobody"),
 }
 
 
