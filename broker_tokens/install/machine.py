@@ -16,8 +16,8 @@ from types import ModuleType
 
 from broker_tokens.env_path import MODULE_FOLDER
 
-# Starting a service waits until it has looked once, which may take a token request (20 s) or two.
-_LIMIT_SECONDS = 90
+# Starting a unit waits until it has looked once; its own limit for that is five minutes.
+_LIMIT_SECONDS = 320
 # What only looks (`systemctl is-active`) answers at once or is not worth waiting for.
 LOOK_SECONDS = 5.0
 

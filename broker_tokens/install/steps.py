@@ -141,11 +141,11 @@ class AfterUndoing:
         return ""
 
     def do(self, machine: Machine) -> Undo:
-        """Do nothing but remember the commands."""
+        """Do nothing but remember the commands, which may fail then."""
 
         def undo() -> None:
             for each in self.commands:
-                _run_quietly(machine, each)
+                machine.run(each)
 
         return undo
 

@@ -48,10 +48,11 @@ class Systemd:
         unit = self._main_unit(job)
         control = _control(job)
         is_update = os.path.exists(os.path.join(unit_folder(machine, job), unit))
-        back_again = ((*control, "restart", unit),) if is_update else ()
-        no_start = _NO_START.format(scope="" if job.is_system else "--user ", unit=unit)
+        back_again = (*control, "restart" if is_update else "reset-failed", unit)
+        scope = "" if job.is_system else "--user "
+        no_start = _NO_START.format(scope=scope, unit=unit)
         steps: list[Step] = [
-            AfterUndoing(((*control, "daemon-reload"), *back_again)),
+            AfterUndoing(((*control, "daemon-reload"), back_again)),
             *(WriteFile(path, text.encode()) for path, text in files.items()),
             RunCommand((*control, "daemon-reload"), advice=_NO_MANAGER),
             RunCommand(
@@ -61,6 +62,10 @@ class Systemd:
             ),
             RunCommand((*control, "restart", unit), advice=no_start),
         ]
+        if not self.keeps_running:  # the first look at once, which also shows a wrong set-up
+            first = unit.replace(".timer", ".service")
+            no_look = _NO_START.format(scope=scope, unit=first)
+            steps.append(RunCommand((*control, "start", first), advice=no_look))
         if not job.is_system:
             steps.append(
                 RunCommand(
