@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
@@ -41,6 +42,10 @@ _LONGEST_REASON = 500
 
 # How far back a failure is looked for before it is written again: some two hundred lines.
 _TAIL = 64 * 1024
+
+# A write under way is over in far less than all of these together.
+_LOOKS_AT_TORN = 20
+_BETWEEN_LOOKS_SECONDS = 0.001
 
 
 class Kind(StrEnum):
@@ -128,10 +133,21 @@ def _append(descriptor: int, line: str) -> None:
     A line torn by a crash or a full disk is ended first. It is not flushed to the disk: a renewal
     must not wait for its record.
     """
-    last = _end_of(descriptor, 1)
-    content = (line if last in (b"", b"\n") else f"\n{line}").encode() + b"\n"
+    content = (f"\n{line}" if _is_torn(descriptor) else line).encode() + b"\n"
     if os.write(descriptor, content) < len(content):
         raise OSError("no space is left for a whole line")
+
+
+def _is_torn(descriptor: int) -> bool:
+    """Whether the last line has no end, and nobody is about to write it.
+
+    Another process's write shows in parts, a page at a time, to who looks at that instant.
+    """
+    for _ in range(_LOOKS_AT_TORN):
+        if _end_of(descriptor, 1) in (b"", b"\n"):
+            return False
+        time.sleep(_BETWEEN_LOOKS_SECONDS)
+    return True
 
 
 def _is_known_failure(fields: dict[str, Any], descriptor: int) -> bool:
