@@ -47,7 +47,7 @@ def run(options: argparse.Namespace, machine: Machine | None = None) -> int:
     """Show what would be done, or do it; returns the exit code."""
     machine = machine or this_machine()
     kind = KINDS[options.kind]
-    env_path = os.path.abspath(locate(options.env_file, machine.environ))
+    env_path = _env_path(options, machine)
     job = make_job(
         env_path, machine, name=options.name, is_system=options.system, listen=options.listen or ""
     )
@@ -56,19 +56,19 @@ def run(options: argparse.Namespace, machine: Machine | None = None) -> int:
             f"--listen is for a service that keeps running, which {kind.name} is not.",
             "Leave it out, or install systemd.",
         )
-    _check_name(kind, job, machine)
     if options.uninstall:
         return _uninstall(kind, job, machine)
     return _install(kind, job, machine) if options.apply else _show(kind, job, machine)
 
 
-def _check_name(kind: Kind, job: Job, machine: Machine) -> None:
-    owner = kind.owner(job, machine)
-    if owner is not None and not is_same(owner, job.env_path):
-        raise ConfigurationError(
-            f"{job.name} looks after another .env already: {owner}.",
-            "Give this one a name of its own with --name.",
-        )
+def _env_path(options: argparse.Namespace, machine: Machine) -> str:
+    """Return the `.env`, absolute; what is taken away may have outlived its `.env`."""
+    try:
+        return os.path.abspath(locate(options.env_file, machine.environ))
+    except ConfigurationError:
+        if options.uninstall and options.env_file:
+            return os.path.abspath(os.path.expanduser(options.env_file))
+        raise
 
 
 def _show(kind: Kind, job: Job, machine: Machine) -> int:
@@ -79,7 +79,7 @@ def _show(kind: Kind, job: Job, machine: Machine) -> int:
     answer("\n\n".join(part for part in parts if part))
     say("Nothing was changed: --apply installs it.")
     try:
-        _check_machine(kind, job, machine)
+        _check(kind, job, machine)
         refuse_second(job, kind, machine)
     except ConfigurationError as error:
         say(f"It would be refused now. {error}")
@@ -87,7 +87,7 @@ def _show(kind: Kind, job: Job, machine: Machine) -> int:
 
 
 def _install(kind: Kind, job: Job, machine: Machine) -> int:
-    _check_machine(kind, job, machine)
+    _check(kind, job, machine)
     refuse_second(job, kind, machine)
     carry_out(kind.install(job, machine), machine, say)
     answer(f"Installed: {kind.name} ({job.name}) looks after {job.env_path}.")
@@ -97,7 +97,7 @@ def _install(kind: Kind, job: Job, machine: Machine) -> int:
 
 
 def _uninstall(kind: Kind, job: Job, machine: Machine) -> int:
-    _check_machine(kind, job, machine)
+    _check(kind, job, machine)
     steps = kind.uninstall(job, machine)
     if not steps:
         answer(f"Nothing to take away: {kind.name} ({job.name}) is not installed.")
@@ -107,20 +107,38 @@ def _uninstall(kind: Kind, job: Job, machine: Machine) -> int:
     return EXIT_OK
 
 
-def _check_machine(kind: Kind, job: Job, machine: Machine) -> None:
-    """Raise ConfigurationError if the kind is none of this machine's, or the user may not."""
-    if machine.platform not in kind.platforms:
+def _check(kind: Kind, job: Job, machine: Machine) -> None:
+    """Raise ConfigurationError if this machine, user or name is the wrong one."""
+    _check_machine(kind, machine)
+    _check_user(job, machine)
+    _check_name(kind, job, machine)
+
+
+def _check_machine(kind: Kind, machine: Machine) -> None:
+    if not machine.platform.startswith(kind.platforms):
         raise ConfigurationError(
             f"{kind.name} is not of this machine ({machine.platform}).",
             "Run this command there, or choose another kind here.",
         )
+
+
+def _check_user(job: Job, machine: Machine) -> None:
     if machine.platform == "win32":
         return
     if job.is_system and machine.uid != 0:
         raise ConfigurationError("--system changes the whole machine.", "Put `sudo` before it.")
     owner = machine.owner_of(job.env_path)
-    if not job.is_system and machine.uid == 0 and owner != machine.user:
+    if not job.is_system and machine.uid == 0 and owner not in ("", machine.user):
         raise ConfigurationError(
             f"{job.env_path} belongs to {owner}, and this would install it for {machine.user}.",
             "Leave `sudo` out, or add --system.",
+        )
+
+
+def _check_name(kind: Kind, job: Job, machine: Machine) -> None:
+    owner = kind.owner(job, machine)
+    if owner is not None and not is_same(owner, job.env_path):
+        raise ConfigurationError(
+            f"{job.name} looks after another .env already: {owner}.",
+            "Give this one a name of its own with --name.",
         )

@@ -72,12 +72,15 @@ def _text(output: bytes) -> str:
 
 
 def owner_of(path: str) -> str:
-    """Return the account that a file belongs to, "" where that is not known."""
+    """Return the account that a file belongs to, "" where that is not known, or no such file."""
     if sys.platform == "win32":  # pragma: no cover -- Windows only
         return ""
     import pwd
 
-    uid = os.stat(path).st_uid
+    try:
+        uid = os.stat(path).st_uid
+    except OSError:
+        return ""
     with suppress(KeyError):
         return pwd.getpwuid(uid).pw_name
     return str(uid)

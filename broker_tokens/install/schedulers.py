@@ -16,7 +16,7 @@ KINDS: dict[str, Kind] = {kind.name: kind for kind in (SERVICE, TIMER, CRON, WIN
 
 def find_schedulers(env_path: str, machine: Machine) -> list[Scheduler]:
     """Return what is installed on a machine for the `.env` at `env_path`; never raises."""
-    kinds = [kind for kind in KINDS.values() if machine.platform in kind.platforms]
+    kinds = [kind for kind in KINDS.values() if machine.platform.startswith(kind.platforms)]
     return [found for kind in kinds for found in kind.find(env_path, machine)]
 
 

@@ -167,6 +167,9 @@ def carry_out(steps: Iterable[Step], machine: Machine, say: Callable[[str], None
             say(str(shortcoming))
         except TokenError as error:
             raise ConfigurationError(error.cause, _advice(error, _undo(done))) from None
+        except BaseException:  # Ctrl-C above all
+            _undo(done)
+            raise
 
 
 def _undo(done: Sequence[tuple[Step, Undo]]) -> tuple[list[str], list[str]]:

@@ -1,5 +1,6 @@
 """Turns the systemd templates of `deploy/` into the units of one job, key by key."""
 
+import os
 import re
 from collections.abc import Iterator
 
@@ -82,7 +83,15 @@ def _rendered(line: str, job: Job, machine: Machine) -> str:
         value = _command(value, job, machine)
     else:
         value = _paths(value, job, machine, is_list=key in _LISTS)
+        if key == "ReadWritePaths":
+            value += _behind_a_link(job)
     return f"{key}={value}"
+
+
+def _behind_a_link(job: Job) -> str:
+    """Return the folder that is written to where the `.env` is a symbolic link to another one."""
+    folder = os.path.dirname(os.path.realpath(job.env_path))
+    return "" if folder == os.path.realpath(job.folder) else f" {syntax.quoted(folder)}"
 
 
 def _command(value: str, job: Job, machine: Machine) -> str:

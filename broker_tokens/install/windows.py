@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from html import unescape
 from xml.sax.saxutils import escape
 
@@ -39,7 +39,7 @@ _START = re.compile(r"(?<=<StartBoundary>)[^<]*")
 _PRINCIPAL = re.compile(r"<LogonType>[^<]*</LogonType>")
 _TASK = re.compile(r"<!-- \\?(?P<name>[^>]*?) -->\s*(?P<xml><Task\b.*?</Task>)", re.DOTALL)
 
-_SAID = {Stage.ASK: "you are asked", Stage.REMIND: "a reminder"}
+_SAID = {Stage.ASK: "you are asked", Stage.REMIND: "a reminder", Stage.ALARM: "the alarm"}
 
 # What the Task Scheduler would put something else for, and knows no way to quote.
 _EXPANDED = re.compile(r"%[^%\\]+%|\$\(")
@@ -131,9 +131,10 @@ def wake_times(job: Job) -> Iterator[tuple[datetime, str]]:
         after_cut = datetime.combine(day, CUT, IST) + GRACE_AFTER_CUT
         yield after_cut, "again, once Upstox has ended the night's token"
     opens = datetime.combine(day, settings.hours.opens, IST)
-    session = Session(opens, opens + timedelta(hours=1))
+    session = Session(opens, datetime.combine(day, settings.hours.closes, IST))
+    asked_at = datetime.combine(day, settings.approval_time, IST)
     for stage in stages_of(session, settings.approval_time):
-        if stage.due_at < opens:
+        if stage.due_at <= max(opens, asked_at):
             yield stage.due_at, f"{_SAID[stage.stage]}, if today's session has no token"
 
 

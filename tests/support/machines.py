@@ -15,7 +15,8 @@ class Played:
     """A machine below a folder of the test's own.
 
     `failing` holds the beginnings of commands that fail, with what they say; `missing` the programs
-    that it does not have; `ran` every command that was run, as it would be typed.
+    that it does not have; `interrupted_by` the command at which somebody presses Ctrl-C; `ran`
+    every command that was run, as it would be typed.
     """
 
     folder: Path
@@ -25,6 +26,7 @@ class Played:
     crontab: bytes | None = None
     failing: dict[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    interrupted_by: str = ""
     owners: dict[str, str] = field(default_factory=dict)
     environ: dict[str, str] = field(default_factory=dict)
     ran: list[str] = field(default_factory=list)
@@ -84,6 +86,8 @@ class Played:
         """Play a command of the system."""
         typed = shlex.join(command)
         self.ran.append(typed)
+        if self.interrupted_by and typed.startswith(self.interrupted_by):
+            raise KeyboardInterrupt
         for beginning, words in self.failing.items():
             if typed.startswith(beginning):
                 return Completed(1, err=words)

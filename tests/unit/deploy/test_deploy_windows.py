@@ -31,13 +31,13 @@ def test_a_look_every_ten_minutes_wakes_nobody():
 
 
 def test_a_sleeping_computer_is_woken_at_the_moments_that_matter():
-    """In IST, whatever its zone: the two silent renewals, the asking, the three reminders."""
+    """In IST, whatever its zone: the two silent renewals, the asking, reminders, alarm."""
     task = parsed(WAKE)
     starts = [each.text for each in task.iter(f"{SPACE}StartBoundary")]
 
     assert text_of(task, "WakeToRun") == "true"
     assert [start[11:] for start in starts] == [
-        f"{at}:00+05:30" for at in ("02:00", "03:31", "08:00", "08:30", "08:45", "08:55")
+        f"{at}:00+05:30" for at in ("02:00", "03:31", "08:00", "08:30", "08:45", "08:55", "09:00")
     ]
 
 

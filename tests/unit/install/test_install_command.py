@@ -94,6 +94,20 @@ def test_installing_again_updates(played, install_on, kind, scope):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_what_has_outlived_its_env_can_be_taken_away(played, install_on, kind):
+    """With the `.env` gone, --uninstall still finds it by name and path."""
+    set_up(played, kind)
+    env_file = played.env_file()
+    before = played.files()
+    install_on(played, kind, "--apply", env_file=env_file)
+    env_file.unlink()
+    taken_away = install_on(played, kind, "--uninstall", env_file=env_file)
+
+    assert taken_away.out.startswith("Taken away")
+    assert played.files().keys() == before.keys() - {str(env_file)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_second_env_has_a_name_of_its_own(played, install_on, kind):
     """A name that is taken is refused with what to do; with --name both are there."""
     set_up(played, kind)
@@ -215,7 +229,23 @@ def test_a_machine_without_systemd(played, install_on):
 
 
 def test_a_machine_without_cron(played, install_on):
-    """It says that crontab is missing."""
+    """It says that crontab is missing; what would be done is shown all the same."""
     played.missing = ("crontab",)
+    shown = install_on(played, "cron")
 
+    assert shown.code == 0
+    assert "--once" in shown.out
+    assert "crontab" in shown.err
     assert install_on(played, "cron", "--apply").code == 78
+
+
+def test_ctrl_c_half_way_is_undone(played, install_on):
+    """Interrupted while the service starts, nothing of it stays."""
+    played.env_file()
+    before = played.files()
+    played.interrupted_by = "systemctl --user restart"
+    ended = install_on(played, "systemd", "--apply")
+
+    assert ended.code == 130
+    assert played.files() == before
+    assert not played.enabled

@@ -78,6 +78,18 @@ def test_a_system_unit(tmp_path):
     assert not re.search("CHANGE|and more of it|user units:|system units only|by hand", text)
 
 
+def test_an_env_behind_a_link(tmp_path):
+    """Where `.env` is a link, the folder that it leads to can be written to, as well."""
+    machine, place = nasty_machine(tmp_path, "broker-tokens")
+    elsewhere = tmp_path / "else where"
+    elsewhere.mkdir()
+    (place / ".env").rename(elsewhere / "real.env")
+    (place / ".env").symlink_to(elsewhere / "real.env")
+    text = render_text(TEMPLATE, make_job(f"{place}/.env", machine, is_system=True), machine)
+
+    assert f'\nReadWritePaths={place} "{elsewhere}"\n' in text
+
+
 def test_another_name_is_everywhere(tmp_path):
     """OnFailure= leads to the alert of the same name."""
     machine, place = nasty_machine(tmp_path, "y")
