@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from broker_tokens.errors import ConfigurationError
+from broker_tokens.install import DEFAULT_NAME
 from broker_tokens.install.machine import Machine
 from broker_tokens.install.steps import Step
 
-DEFAULT_NAME = "upstox-token-refresh"
 PROGRAM = "token_refresh_service.py"
 
 # What systemd, cron.d, launchd and the Task Scheduler all take; cron.d ignores names with a dot.

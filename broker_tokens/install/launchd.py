@@ -10,7 +10,8 @@ from typing import Any
 from xml.parsers.expat import ExpatError
 from xml.sax.saxutils import escape
 
-from broker_tokens.install.job import DEFAULT_NAME, PROGRAM, Job, Scheduler
+from broker_tokens.install import DEFAULT_NAME
+from broker_tokens.install.job import PROGRAM, Job, Scheduler
 from broker_tokens.install.machine import LOOK_SECONDS, Machine
 from broker_tokens.install.same_env import is_same
 from broker_tokens.install.steps import AfterUndoing, RemoveFile, RunCommand, Step, WriteFile

@@ -2,6 +2,7 @@
 
 from broker_tokens.attendance import attendance
 from broker_tokens.errors import ConfigurationError
+from broker_tokens.install import KIND_NAMES
 from broker_tokens.install.cron import CRON
 from broker_tokens.install.job import Job, Kind, Scheduler
 from broker_tokens.install.launchd import LAUNCHD
@@ -11,7 +12,8 @@ from broker_tokens.install.windows import WINDOWS
 
 __all__ = ["KINDS", "Scheduler", "find_schedulers", "refuse_second", "removal"]
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (SERVICE, TIMER, CRON, WINDOWS, LAUNCHD)}
+_ALL: tuple[Kind, ...] = (SERVICE, TIMER, CRON, WINDOWS, LAUNCHD)
+KINDS = dict(zip(KIND_NAMES, _ALL, strict=True))
 
 
 def find_schedulers(env_path: str, machine: Machine) -> list[Scheduler]:

@@ -4,8 +4,9 @@ import os
 import re
 from collections.abc import Iterator
 
+from broker_tokens.install import DEFAULT_NAME
 from broker_tokens.install import unit_syntax as syntax
-from broker_tokens.install.job import DEFAULT_NAME, PROGRAM, Job
+from broker_tokens.install.job import PROGRAM, Job
 from broker_tokens.install.machine import Machine
 from broker_tokens.install.templates import EXAMPLE_FOLDER, EXAMPLE_USER, own_path, read_template
 

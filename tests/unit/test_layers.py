@@ -73,6 +73,7 @@ FLOORS = {
             "cli.plugin",
             "cli.doctor",
             "cli.init",
+            "cli.installing",
             "cli.install",
             "cli.demo_strategy",
             "cli.demo",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 from support.machines import Played
 
-from broker_tokens.cli import install
+from broker_tokens.cli import install, installing
 from broker_tokens.cli.output import guarded
 
 
@@ -37,7 +37,7 @@ def install_on(capsys):
         install.add_arguments(parser)
         options = parser.parse_args([*arguments])
         options.env_file = str(env_file or played.env_file())
-        code = guarded(lambda: install.run(options, played.machine))
+        code = guarded(lambda: installing.run(options, played.machine))
         said = capsys.readouterr()
         assert "Traceback" not in said.err
         return Answer(code, said.out, said.err)

@@ -4,6 +4,8 @@ import codecs
 
 import pytest
 
+from broker_tokens.install import KIND_NAMES, schedulers
+
 KINDS = ["systemd", "systemd-timer", "cron", "launchd", "windows"]
 ALL_SCOPES = [(kind, scope) for kind in KINDS for scope in ([], ["--system"])]
 PLATFORMS = {"launchd": "darwin", "windows": "win32"}
@@ -22,6 +24,14 @@ def as_root(played):
     played.owners = {str(played.env_file()): "trader"}
     played.user, played.uid = "root", 0
     played.environ["SUDO_USER"] = "trader"
+
+
+def test_each_kind_goes_by_its_name():
+    """The names on the command line are those that the kinds call themselves."""
+    assert {name: kind.name for name, kind in schedulers.KINDS.items()} == {
+        k: k for k in KIND_NAMES
+    }
+    assert set(KINDS) == set(KIND_NAMES)
 
 
 @pytest.mark.parametrize(("kind", "scope"), ALL_SCOPES)
