@@ -9,7 +9,7 @@ from broker_tokens.errors import EXIT_OK, ConfigurationError
 from broker_tokens.install.job import Job, Kind, make_job
 from broker_tokens.install.machine import Machine
 from broker_tokens.install.same_env import is_same
-from broker_tokens.install.schedulers import KINDS, refuse_second
+from broker_tokens.install.schedulers import AS_ROOT, KINDS, refuse_second
 from broker_tokens.install.steps import RemoveFile, RunCommand, carry_out
 
 
@@ -95,7 +95,9 @@ def _check_user(job: Job, machine: Machine) -> None:
     if machine.platform == "win32":
         return
     if job.is_system and machine.uid != 0:
-        raise ConfigurationError("--system changes the whole machine.", "Put `sudo` before it.")
+        raise ConfigurationError(
+            "--system changes the whole machine.", f"It needs root: {AS_ROOT} install ..."
+        )
     owner = machine.owner_of(job.env_path)
     if not job.is_system and machine.uid == 0 and owner not in ("", machine.user):
         raise ConfigurationError(

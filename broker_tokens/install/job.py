@@ -89,7 +89,7 @@ def make_job(
 
     Raises ConfigurationError for a name or a path that some scheduler could not hold.
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise ConfigurationError(
             f"--name {name!r} is no name that every scheduler takes.",
             "Use letters, digits, - and _.",
@@ -107,6 +107,11 @@ def make_job(
     )
     _check_paths((job.env_path, job.interpreter, job.program))
     return job
+
+
+def is_name(name: str) -> bool:
+    """Whether every scheduler takes this name."""
+    return _NAME.fullmatch(name) is not None
 
 
 def _system_user(env_path: str, machine: Machine) -> str:

@@ -38,10 +38,10 @@ class Completed:
 class Runner:
     """Runs commands of the system with its messages in English; never raises."""
 
-    def __init__(self, environ: Mapping[str, str], uid: int) -> None:
-        """`environ` is what the commands see."""
+    def __init__(self, environ: Mapping[str, str], uid: int, runtime: str = "/run/user") -> None:
+        """`environ` is what the commands see; `runtime` holds a folder for each user's manager."""
         self._environ = {**environ, "LC_ALL": "C"}
-        folder = f"/run/user/{uid}"
+        folder = f"{runtime}/{uid}"
         # `su` and cron leave it out, and `systemctl --user` cannot find its manager then.
         if "XDG_RUNTIME_DIR" not in environ and os.path.isdir(folder):
             self._environ["XDG_RUNTIME_DIR"] = folder

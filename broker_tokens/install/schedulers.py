@@ -1,16 +1,21 @@
 """What looks after a `.env` already: every kind is asked, whatever platform it is of."""
 
+import shlex
+
 from broker_tokens.attendance import attendance
 from broker_tokens.errors import ConfigurationError
 from broker_tokens.install import KIND_NAMES
 from broker_tokens.install.cron import CRON
-from broker_tokens.install.job import Job, Kind, Scheduler
+from broker_tokens.install.job import Job, Kind, Scheduler, is_name
 from broker_tokens.install.launchd import LAUNCHD
 from broker_tokens.install.machine import Machine
 from broker_tokens.install.systemd import SERVICE, TIMER
 from broker_tokens.install.windows import WINDOWS
 
-__all__ = ["KINDS", "Scheduler", "find_schedulers", "refuse_second", "removal"]
+__all__ = ["AS_ROOT", "KINDS", "Scheduler", "find_schedulers", "refuse_second", "removal"]
+
+# sudo knows nothing of the virtual environment that the command is in.
+AS_ROOT = 'sudo "$(command -v upstox-token)"'
 
 _ALL: tuple[Kind, ...] = (SERVICE, TIMER, CRON, WINDOWS, LAUNCHD)
 KINDS = dict(zip(KIND_NAMES, _ALL, strict=True))
@@ -48,12 +53,12 @@ def described(found: Scheduler) -> str:
 
 def removal(found: Scheduler, env_path: str) -> str:
     """Return how to take a scheduler away."""
-    if found.name:
-        options = " --system" if found.is_system else ""
-        return (
-            f"{'sudo ' if found.is_system else ''}upstox-token install {found.kind} --uninstall"
-            f"{options} --name {found.name} --env-file {env_path}"
-        )
+    if is_name(found.name):
+        options = f"--name {found.name} --env-file {shlex.quote(env_path)}"
+        command = f"install {found.kind} --uninstall"
+        if found.is_system:
+            return f"{AS_ROOT} {command} --system {options}"
+        return f"upstox-token {command} {options}"
     if found.kind == "cron" and not found.is_system:
         return "crontab -e, and delete the line with token_refresh_service.py"
     return f"disable it and remove {found.where}"

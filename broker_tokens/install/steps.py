@@ -246,7 +246,5 @@ def _replace(path: str, content: bytes) -> None:
 def _file_error(path: str, deed: str, error: OSError) -> ConfigurationError:
     return ConfigurationError(
         f"{path} cannot be {deed}: {error.strerror}.",
-        "With --system this needs root: put `sudo` before it."
-        if isinstance(error, PermissionError)
-        else "Look into its folder.",
+        "Look who owns the file and its folder.",
     )

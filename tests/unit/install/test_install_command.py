@@ -153,6 +153,27 @@ def test_a_name_that_some_scheduler_does_not_take(played, install_on, name):
     assert install_on(played, "cron", f"--name={name}").code == 78
 
 
+@pytest.mark.parametrize("name", ["new\nline", "bell\a", "latin-1 \udce9"])
+def test_a_path_that_no_file_can_name(played, install_on, name):
+    """A line end in the name of a folder would end the unit's line, too."""
+    refused = install_on(played, "cron", env_file=played.env_file(name))
+
+    assert refused.code == 78
+    assert "Rename" in refused.err
+
+
+def test_an_env_that_is_missing(played, install_on):
+    """Nothing is shown for a `.env` that is not there."""
+    assert install_on(played, "cron", env_file=played.home / "none").code == 78
+
+
+def test_root_is_warned_of(played, install_on):
+    """A `.env` of root's has the service run as root, which is said."""
+    played.user, played.uid = "root", 0
+
+    assert "runs as root" in install_on(played, "systemd", "--system", "--apply").err
+
+
 def test_system_needs_root(played, install_on):
     """--system as an ordinary user changes nothing and says what to put before it."""
     refused = install_on(played, "systemd", "--system", "--apply")
