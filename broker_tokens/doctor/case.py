@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from broker_tokens.app import build_broker
 from broker_tokens.brokers import Broker, Greeting
@@ -15,9 +15,6 @@ from broker_tokens.model import State, StoredTokens
 from broker_tokens.secrets import Secret
 from broker_tokens.settings import Reading, read_settings
 from broker_tokens.store import SECRET_KEYS, Snapshot, TokenStore
-
-# A renewal under way may hold the lock for seconds; a report does not wait for it.
-_LOCK_TIMEOUT = timedelta(seconds=2)
 
 _NOTHING = Snapshot({}, StoredTokens(), State())
 
@@ -57,8 +54,8 @@ class Case:
 
     @property
     def store(self) -> TokenStore:
-        """The store of this `.env`, which waits for nobody."""
-        return TokenStore(self.env_path or "", lock_timeout=_LOCK_TIMEOUT)
+        """The store of this `.env`."""
+        return TokenStore(self.env_path or "", lock_timeout=self.surroundings.lock_timeout)
 
     @property
     def is_readable(self) -> bool:

@@ -10,12 +10,16 @@ from datetime import timedelta
 
 from broker_tokens.clock import Clock, system_clock
 from broker_tokens.doctor.attending import Attendance, attendance
+from broker_tokens.store import SECRET_KEYS
 from broker_tokens.transport import HttpTransport, Transport
 
 # The broker answers in well under a second; whoever waits for a report shall not wait for long.
 _DEADLINE = timedelta(seconds=10)
 
 _COMMAND_SECONDS = 5.0
+
+# A renewal under way may hold the lock for seconds; a report does not wait for its end.
+_LOCK_TIMEOUT = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +47,8 @@ def run_command(command: Sequence[str]) -> Ended:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            # git would else write down what it has seen of the files (git, GIT_OPTIONAL_LOCKS).
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
+            # A repository's own settings may have git run programs: they get no secret of ours.
+            env={key: value for key, value in os.environ.items() if key not in SECRET_KEYS},
             timeout=_COMMAND_SECONDS,
             check=False,
         )
@@ -85,4 +89,5 @@ class Surroundings:
     free_bytes: Callable[[str], int] = free_bytes
     attendance: Callable[[str], Attendance] = attendance
     schedulers: Callable[[str], Sequence[Scheduled]] = lambda _: ()
+    lock_timeout: timedelta = _LOCK_TIMEOUT
     is_offline: bool = False

@@ -1,12 +1,16 @@
 """The examination as a whole: nothing stops it, nothing is changed by it, the worst code counts."""
 
+import json
 import os
+import sys
+from datetime import timedelta
 
 import pytest
 
 from broker_tokens.doctor import examination
 from broker_tokens.doctor.finding import fail, ok, worst_exit_code
 from broker_tokens.doctor.surroundings import Ended, run_command
+from broker_tokens.file_lock import FileLock
 from broker_tokens.secrets import Secret
 from broker_tokens.simulator.broker import Endpoint
 
@@ -191,7 +195,37 @@ def test_git_that_cannot_answer(house, tell, codes, level):
     assert {tuple(command[:2]) for command in asked} == {("git", "-C")}
 
 
-def test_a_command_that_hangs_or_is_missing():
-    """Neither stops the report."""
+def test_a_command_that_is_missing_and_one_that_looks_around(monkeypatch):
+    """The one stops no report; the other, run by a repository's own settings, finds no secret."""
+    monkeypatch.setenv("UPSTOX_CLIENT_SECRET", "planted-secret")
+    ended = run_command([sys.executable, "-c", "import os; print(dict(os.environ))"])
+
     assert run_command(["/no/such/program"]) == Ended(None)
-    assert run_command(["true"]).code == 0
+    assert ended.code == 0
+    assert "HOME" in ended.out
+    assert "planted" not in ended.out
+
+
+def test_a_secret_in_a_message_is_taken_out(house, tell):
+    """Whatever a message says, each secret of `.env` and environment is taken out of it."""
+    house.set(UPSTOX_REFRESH_TOKEN="planted-refresh", UPSTOX_NOTIFY_URLS="x://planted-hook,y://b")
+    failure = {
+        "at": "2026-11-20T05:00:00+05:30",
+        "what": "planted-refresh planted-env x://planted-hook",
+    }
+    house.service().tick()
+    state = house.env_file.parent / ".env.state.json"
+    saved = json.loads(state.read_text(encoding="utf-8")) | {"last_failure": failure}
+    state.write_text(json.dumps(saved), encoding="utf-8")
+    told = tell(environ={"UPSTOX_API_SECRET": "planted-env"})
+
+    assert told.words("last failure").count("<secret>") == 3
+    assert "planted" not in told.words("last failure")
+
+
+def test_a_renewal_under_way(house, tell):
+    """Somebody else holds the lock: whether a token could be stored is then not known."""
+    with FileLock(f"{house.env_file}.lock"):
+        told = tell(lock_timeout=timedelta(0))
+
+    assert (told["writable"], told.code) == ("fail", 75)

@@ -66,6 +66,16 @@ def test_the_last_word(house, tell, attendance, has_refresh, words):
     assert words in told.outlook
 
 
+def test_the_last_word_where_the_phone_can_be_asked(house, tell):
+    """A service that listens makes the approval possible."""
+    house.log_in()
+    house.set(UPSTOX_NOTIFIER_SECRET="n" * 43)
+    told = tell(attendance=lambda _: Attendance(1, "127.0.0.1:8765"))
+
+    assert "approve on the phone, or log in" in told.outlook
+    assert "an approval on the phone" in told.words("renewal")
+
+
 def test_the_last_word_on_a_failure(house, tell):
     """Whoever looks after it: what has failed comes first."""
     house.set(UPSTOX_SESSION="noon")
