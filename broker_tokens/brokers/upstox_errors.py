@@ -171,6 +171,12 @@ def _not_allowed(codes: set[str]) -> CallNotAllowed | None:
             f" ({_name(codes & codes_of.TOKEN_CLASS)}).",
             "Log in for a normal access token: python init_tokens.py",
         )
+    if codes & codes_of.PLAN:
+        return CallNotAllowed(
+            f"403 Forbidden: this call needs Upstox Plus ({_name(codes & codes_of.PLAN)}); the token"
+            " itself is fine.",
+            "Subscribe to that plan at Upstox, or do without this call.",
+        )
     return None
 
 

@@ -105,6 +105,7 @@ def test_a_feed_that_is_forbidden(doors, refusal):
 
     assert (ended.code, levels["feed"], levels["price"]) == (77, "fail", "ok")
     assert "Failed to get WebSocket URL: 403 Forbidden" in ended.out
+    assert ("Upstox Plus" if refusal else "Close other programs") in ended.out
     assert "alive" in ended.out.splitlines()[0]
 
 
