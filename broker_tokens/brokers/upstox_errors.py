@@ -173,8 +173,8 @@ def _not_allowed(codes: set[str]) -> CallNotAllowed | None:
         )
     if codes & codes_of.PLAN:
         return CallNotAllowed(
-            f"403 Forbidden: this call needs Upstox Plus ({_name(codes & codes_of.PLAN)}); the token"
-            " itself is fine.",
+            "403 Forbidden: this call needs Upstox Plus"
+            f" ({_name(codes & codes_of.PLAN)}); the token itself is fine.",
             "Subscribe to that plan at Upstox, or do without this call.",
         )
     return None

@@ -1,15 +1,18 @@
 """What is known of one `.env`, gathered once; each check gets it."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from broker_tokens import credentials
 from broker_tokens.app import build_broker
+from broker_tokens.attendance import Attendance
 from broker_tokens.brokers import Broker, Greeting
-from broker_tokens.doctor.attending import Attendance
 from broker_tokens.doctor.surroundings import Surroundings
 from broker_tokens.env_path import locate
 from broker_tokens.errors import ConfigurationError, TokenError
+from broker_tokens.install.schedulers import Scheduler
 from broker_tokens.look import Look, take_look
 from broker_tokens.model import State, StoredTokens
 from broker_tokens.secrets import Secret
@@ -17,6 +20,7 @@ from broker_tokens.settings import Reading, read_settings
 from broker_tokens.store import SECRET_KEYS, Snapshot, TokenStore
 
 _NOTHING = Snapshot({}, StoredTokens(), State())
+_NOBODY = Attendance(None, "", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,9 @@ class Case:
     """A `.env` and all that was found out about it.
 
     `env_path` is None if there is no file; `trouble` says why, or why it cannot be read. The
-    settings are then those of the environment alone. `visit` is None if nobody was to be asked.
+    settings are then those of the environment alone. `around` is the environment with the files of
+    systemd's credentials, of which `unusable` names one that cannot be read. `visit` is None if
+    nobody was to be asked.
     """
 
     surroundings: Surroundings
@@ -48,7 +54,10 @@ class Case:
     snapshot: Snapshot
     reading: Reading
     look: Look
+    around: Mapping[str, str] = field(repr=False)
+    unusable: TokenError | None
     attendance: Attendance
+    schedulers: Sequence[Scheduler]
     visit: Visit | None
     held: tuple[Secret, ...]
 
@@ -67,9 +76,10 @@ def open_case(surroundings: Surroundings, env_file: str | None) -> Case:
     """Gather what can be; whatever is wrong is for the checks to tell."""
     env_path, trouble = _find(surroundings, env_file)
     snapshot, unreadable = _load(env_path)
-    reading = read_settings(snapshot.values, surroundings.environ, source=env_path or ".env")
+    around, unusable = _around(surroundings)
+    reading = read_settings(snapshot.values, around, source=env_path or ".env")
     broker = build_broker(reading.settings, surroundings.transport, surroundings.clock)
-    attends = surroundings.attendance(env_path) if env_path else Attendance()
+    attends = surroundings.attendance(env_path) if env_path else _NOBODY
     look = take_look(
         snapshot,
         lambda _: (reading.settings, broker),
@@ -84,9 +94,12 @@ def open_case(surroundings: Surroundings, env_file: str | None) -> Case:
         snapshot,
         reading,
         look,
+        around,
+        unusable,
         attends,
+        surroundings.schedulers(env_path) if env_path else (),
         _visit(broker, surroundings) if is_asked else None,
-        _secrets(snapshot, surroundings),
+        _secrets(snapshot, around),
     )
 
 
@@ -95,6 +108,13 @@ def _find(surroundings: Surroundings, env_file: str | None) -> tuple[str | None,
         return locate(env_file, surroundings.environ), None
     except ConfigurationError as error:
         return None, error
+
+
+def _around(surroundings: Surroundings) -> tuple[Mapping[str, str], TokenError | None]:
+    try:
+        return credentials.surroundings(surroundings.environ), None
+    except ConfigurationError as error:
+        return surroundings.environ, error
 
 
 def _load(env_path: str | None) -> tuple[Snapshot, TokenError | None]:
@@ -122,15 +142,15 @@ def _visit(broker: Broker, surroundings: Surroundings) -> Visit:
     return Visit(before, surroundings.clock(), greeting)
 
 
-def _secrets(snapshot: Snapshot, surroundings: Surroundings) -> tuple[Secret, ...]:
+def _secrets(snapshot: Snapshot, around: Mapping[str, str]) -> tuple[Secret, ...]:
     """Return every secret that could find its way into a line, so that it is taken out again."""
     texts = [
         part
-        for source in (snapshot.values, surroundings.environ)
+        for source in (snapshot.values, around)
         for key in SECRET_KEYS
         for part in (source.get(key, ""), *source.get(key, "").split(","))
     ]
-    proxies = [v for k, v in surroundings.environ.items() if k.lower().endswith("_proxy")]
+    proxies = [v for k, v in around.items() if k.lower().endswith("_proxy")]
     texts += [text.rpartition("@")[0].rpartition("://")[2].partition(":")[2] for text in proxies]
     return tuple(Secret(text.strip()) for text in texts if text.strip())
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from broker_tokens.credentials import CLIENT_ID_KEYS, CLIENT_SECRET_KEYS
+from broker_tokens.credentials import CLIENT_ID_KEYS, CLIENT_SECRET_KEYS, place_of
 from broker_tokens.doctor.case import Case
 from broker_tokens.doctor.finding import Finding, fail, failed, ok, warn
 from broker_tokens.store import ACCESS_TOKEN
@@ -13,9 +13,11 @@ _CREDENTIALS = (CLIENT_ID_KEYS, CLIENT_SECRET_KEYS)
 
 def check_settings(case: Case) -> Iterator[Finding]:
     """Whether each setting can be used."""
+    if case.unusable is not None:
+        yield failed("settings", case.unusable)
     if case.reading.complaint is not None:
         yield failed("settings", case.reading.complaint)
-    elif case.is_readable:
+    elif case.is_readable and case.unusable is None:
         yield ok("settings", "each can be used")
 
 
@@ -23,13 +25,15 @@ def check_credentials(case: Case) -> Iterator[Finding]:
     """Whether the app's ID and secret are there, and not refused."""
     if not case.is_readable:
         return
-    values, environ = case.snapshot.values, case.surroundings.environ
+    values, environ = case.snapshot.values, case.around
     missing = [keys[0] for keys in _CREDENTIALS if not _origin(keys, values, environ)]
     where = case.env_path or "the environment"
     if missing:
         words = f"Client ID/Secret not found: {' and '.join(missing)} missing in {where}"
         remedy = f"Copy them from your app at {_APPS}"
-        if case.look.situation.is_live(case.look.now):
+        if case.attendance.is_running:
+            yield warn("credentials", f"{words}; the running service has its own", remedy)
+        elif case.look.situation.is_live(case.look.now):
             words = f"{words}; the stored token can be read here, and not renewed"
             yield warn("credentials", words, remedy)
         else:
@@ -48,8 +52,9 @@ def check_credentials(case: Case) -> Iterator[Finding]:
 
 def _origin(keys: tuple[str, ...], values: Mapping[str, str], environ: Mapping[str, str]) -> str:
     """Return where one of these keys is set, as SettingReader looks: "" if nowhere."""
-    if any(environ.get(key, "").strip() for key in keys):
-        return "the environment"
+    found = [key for key in keys if environ.get(key, "").strip()]
+    if found:
+        return "credential files" if place_of(environ, found[0]) else "the environment"
     return ".env" if any(values.get(key, "").strip() for key in keys) else ""
 
 

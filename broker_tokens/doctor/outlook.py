@@ -37,6 +37,5 @@ def outlook(case: Case, findings: Sequence[Finding]) -> str:
 def _is_looked_after(case: Case) -> bool:
     if case.env_path is None:
         return False
-    installed = case.surroundings.schedulers(case.env_path)
-    is_installed = any(each.is_active is not False for each in installed)
+    is_installed = any(each.is_active is not False for each in case.schedulers)
     return is_installed or case.attendance.is_watched(case.look.now)

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from broker_tokens.attendance import Attendance, attendance
 from broker_tokens.clock import Clock, system_clock
-from broker_tokens.doctor.attending import Attendance, attendance
+from broker_tokens.install.machine import this_machine
+from broker_tokens.install.schedulers import Scheduler, find_schedulers
 from broker_tokens.store import SECRET_KEYS
 from broker_tokens.transport import HttpTransport, Transport
 
@@ -28,15 +30,6 @@ class Ended:
 
     code: int | None
     out: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Scheduled:
-    """Something installed that looks after a `.env`; `is_active` is None where it cannot tell."""
-
-    words: str
-    is_active: bool | None = None
-    removal: str = ""
 
 
 def run_command(command: Sequence[str]) -> Ended:
@@ -74,6 +67,14 @@ def free_bytes(folder: str) -> int:
     return shutil.disk_usage(folder).free
 
 
+def installed_here(env_path: str) -> Sequence[Scheduler]:
+    """Return what is installed on this machine for a `.env`."""
+    try:
+        return find_schedulers(env_path, this_machine())
+    except (OSError, LookupError):  # a container's user may have no name
+        return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """Everything impure that a check may use.
@@ -88,6 +89,6 @@ class Surroundings:
     has_ipv6: Callable[[], bool] = has_ipv6_route
     free_bytes: Callable[[str], int] = free_bytes
     attendance: Callable[[str], Attendance] = attendance
-    schedulers: Callable[[str], Sequence[Scheduled]] = lambda _: ()
+    schedulers: Callable[[str], Sequence[Scheduler]] = installed_here
     lock_timeout: timedelta = _LOCK_TIMEOUT
     is_offline: bool = False

@@ -8,7 +8,9 @@ from broker_tokens import programs
 from broker_tokens.clock import format_ist
 from broker_tokens.doctor.case import Case
 from broker_tokens.doctor.finding import Finding, fail, ok, warn
+from broker_tokens.errors import EXIT_PERSON
 from broker_tokens.forecast import renewal_sentence
+from broker_tokens.install.schedulers import described, removal
 from broker_tokens.notices import channels
 
 _INSTALL = "Start it: python token_refresh_service.py; or install one: upstox-token install"
@@ -24,27 +26,38 @@ def check_service(case: Case) -> Iterator[Finding]:
     """Whether somebody looks after this `.env`, and only one."""
     if case.env_path is None:
         return
-    attendance = case.attendance
-    found = case.surroundings.schedulers(case.env_path)
-    if attendance.pid is not None:
-        who = f"process {attendance.pid or 'unknown'}"
-        where = f", and listens at {attendance.listens_at}" if attendance.listens_at else ""
-        yield ok("service", f"{who} looks after this .env{where}")
-    elif attendance.last_look is not None and attendance.is_watched(case.look.now):
-        yield ok("service", f"--once last looked {format_ist(attendance.last_look)}")
-    elif not any(each.is_active is not False for each in found):
-        yield warn("service", "none looks after this .env, so nobody renews or asks", _INSTALL)
-    for each in found:
+    yield from _attendance(case)
+    for each in case.schedulers:
         if each.is_active is False:
-            yield warn("service", f"installed and not active: {each.words}", "Start or enable it.")
+            yield warn("service", f"installed: {described(each)}", "Start and enable it.")
         else:
-            yield ok("service", f"installed: {each.words}")
-    if len(found) > 1:
+            yield ok("service", f"installed: {described(each)}")
+    if len(case.schedulers) > 1:
         yield warn(
             "service",
-            f"{len(found)} schedulers look after one .env; one is enough",
-            f"Take one away: {found[-1].removal}",
+            f"{len(case.schedulers)} schedulers look after one .env; one is enough",
+            f"Take one away: {removal(case.schedulers[-1], case.env_path)}",
         )
+
+
+def _attendance(case: Case) -> Iterator[Finding]:
+    """Who looks after it now: a service that looks each minute, or `--once` now and then."""
+    seen, now = case.attendance, case.look.now
+    last = f"last look {format_ist(seen.last_look)}" if seen.last_look else "no look yet"
+    if seen.is_running and seen.last_look is not None and not seen.is_watched(now):
+        yield fail(
+            "service",
+            f"process {seen.pid or 'unknown'} holds its place and hangs: {last}",
+            "End that process; whatever started it starts it again, or you do.",
+            EXIT_PERSON,
+        )
+    elif seen.is_running:
+        where = f", and listens at {seen.listens_at}" if seen.listens_at else ""
+        yield ok("service", f"process {seen.pid or 'unknown'} looks after this .env{where}")
+    elif seen.is_watched(now):
+        yield ok("service", f"--once looks after this .env, {last}")
+    elif not any(each.is_active is not False for each in case.schedulers):
+        yield warn("service", "none looks after this .env, so nobody renews or asks", _INSTALL)
 
 
 def check_failures(case: Case) -> Iterator[Finding]:

@@ -55,7 +55,7 @@ FLOORS = {
     ],
     "5 for strategies": ["bearer", "with_requests", "with_httpx", "with_upstox_client"],
     "5 doctor": [
-        *("doctor", "doctor.finding", "doctor.machine", "doctor.attending", "doctor.surroundings"),
+        *("doctor", "doctor.finding", "doctor.machine", "doctor.surroundings"),
         *("doctor.case", "doctor.questions", "doctor.env_file", "doctor.git"),
         *("doctor.configuration", "doctor.addresses", "doctor.network", "doctor.stored_token"),
         *("doctor.upkeep", "doctor.outlook", "doctor.examination"),

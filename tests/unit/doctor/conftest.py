@@ -3,6 +3,7 @@
 import pytest
 from support.house import running_house
 
+from broker_tokens.attendance import Attendance
 from broker_tokens.doctor.examination import examine
 from broker_tokens.doctor.finding import worst_exit_code
 from broker_tokens.doctor.surroundings import Ended, Surroundings
@@ -43,7 +44,12 @@ def tell(house):
 
     def run(**others):
         defaults = dict(
-            environ={}, clock=house.clock, run=lambda _: Ended(None), has_ipv6=lambda: False
+            environ={},
+            clock=house.clock,
+            run=lambda _: Ended(None),
+            has_ipv6=lambda: False,
+            schedulers=lambda _: (),
+            attendance=lambda _: Attendance(None, "", None),
         )
         return Told(examine(Surroundings(**(defaults | others)), str(house.env_file)))
 

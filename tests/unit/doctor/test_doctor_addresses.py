@@ -2,7 +2,7 @@
 
 import pytest
 
-from broker_tokens.doctor.attending import Attendance
+from broker_tokens.attendance import Attendance
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ SECRET = "n" * 43
 def test_the_notifier(house, tell, keys, listens_at, level, words):
     """It is an option; set up, it needs a service that listens. Its secret part is not shown."""
     house.set(**keys)
-    told = tell(attendance=lambda _: Attendance(1, listens_at))
+    told = tell(attendance=lambda _: Attendance(1, listens_at, None))
 
     assert told["notifier"] == level
     assert words in told.words("notifier")
@@ -77,7 +77,7 @@ def test_the_notifier_address_must_be_public(house, tell, redirect, level, words
         UPSTOX_NOTIFIER_SECRET=SECRET,
         UPSTOX_API_URL="https://api.upstox.com",
     )
-    told = tell(is_offline=True, attendance=lambda _: Attendance(1, "127.0.0.1:8765"))
+    told = tell(is_offline=True, attendance=lambda _: Attendance(1, "127.0.0.1:8765", None))
 
     assert told["notifier"] == level
     assert words in told.words("notifier")
@@ -91,7 +91,7 @@ def test_a_refused_approval_is_shown(house, tell):
     house.set(access_token="")
     house.clock.advance(hours=2)
     house.service(is_listening=True).tick()  # the simulator knows no notifier address: UDAPI1123
-    told = tell(attendance=lambda _: Attendance(1, "127.0.0.1:8765"))
+    told = tell(attendance=lambda _: Attendance(1, "127.0.0.1:8765", None))
 
     assert told["notifier"] == "warn"
     assert "UDAPI1123" in told.words("notifier")

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from broker_tokens.attendance import Attendance
 from broker_tokens.doctor import examination
 from broker_tokens.doctor.finding import fail, ok, worst_exit_code
 from broker_tokens.doctor.surroundings import Ended, run_command
@@ -129,6 +130,31 @@ def test_a_machine_that_only_reads(house, tell):
 
     assert (live["credentials"], live.code) == ("warn", 0)
     assert (over["credentials"], over.code) == ("fail", 78)
+
+
+def test_credentials_from_files(house, tell, tmp_path):
+    """What systemd hands over counts as the service counts it; a broken file is named."""
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / "UPSTOX_CLIENT_SECRET").write_text("planted-credential", encoding="utf-8")
+    environ = {"CREDENTIALS_DIRECTORY": str(folder)}
+    given = tell(environ=environ)
+    (folder / "UPSTOX_CLIENT_SECRET").write_bytes(b"\xff\xfe")
+    broken = tell(environ=environ)
+
+    assert given.words("credentials").endswith(".env and credential files")
+    assert given["environment"] is None
+    assert (broken.code, broken["settings"]) == (78, "fail")
+    assert str(folder) in broken.words("settings")
+
+
+def test_a_service_that_has_credentials_of_its_own(house, tell):
+    """It would not run without: that they are missing in this shell is a warning."""
+    house.env_file.write_text(f"UPSTOX_API_URL={house.url}\n", encoding="utf-8")
+    told = tell(attendance=lambda _: Attendance(7, "", house.clock.now))
+
+    assert (told["credentials"], told.code) == ("warn", 0)
+    assert "running service" in told.words("credentials")
 
 
 def test_refused_credentials(house, tell):

@@ -4,26 +4,31 @@ import sys
 
 import pytest
 from support.hostile import jwt
+from support.house import ist
 
+from broker_tokens.attendance import Attendance
 from broker_tokens.brokers import CallNotAllowed
-from broker_tokens.doctor.attending import Attendance
-from broker_tokens.doctor.surroundings import Scheduled
+from broker_tokens.install.schedulers import Scheduler
 from broker_tokens.simulator.broker import Endpoint
 
-WATCHED = Attendance(4711, "", None)
-UNIT = Scheduled("systemd (user unit, active)", is_active=True, removal="upstox-token install x")
-CRON = Scheduled("cron (crontab of trader)")
-ASLEEP = Scheduled("systemd (not active)", is_active=False)
+NOW = ist("2026-11-20 06:00")
+NOBODY = Attendance(None, "", None)
+WATCHED = Attendance(4711, "", NOW)
+UNIT = Scheduler("systemd", False, "upstox-token-refresh", "/home/t/x.service", is_active=True)
+CRON = Scheduler("cron", False, "", "crontab of trader", is_active=None)
+ASLEEP = Scheduler("systemd", False, "upstox-token-refresh", "/home/t/x.service", is_active=False)
 
 
 @pytest.mark.parametrize(
     ("attendance", "schedulers", "level", "words"),
     [
-        (Attendance(), [], "warn", "none looks after"),
+        (NOBODY, [], "warn", "none looks after"),
         (WATCHED, [], "ok", "process 4711"),
-        (Attendance(0), [], "ok", "process unknown"),
-        (Attendance(), [CRON], "ok", "crontab"),
-        (Attendance(), [ASLEEP], "warn", "none looks after"),
+        (Attendance(0, "", NOW), [], "ok", "process unknown"),
+        (Attendance(7, "", None), [], "ok", "process 7"),  # it has just started
+        (Attendance(7, "", ist("2026-11-20 05:40")), [], "fail", "hangs: last look Fri 20 Nov"),
+        (NOBODY, [CRON], "ok", "crontab"),
+        (NOBODY, [ASLEEP], "warn", "none looks after"),
         (WATCHED, [UNIT], "ok", "installed"),
         (WATCHED, [UNIT, CRON], "warn", "2 schedulers"),
     ],
@@ -33,16 +38,14 @@ def test_who_looks_after_the_file(house, tell, attendance, schedulers, level, wo
     house.log_in()
     told = tell(attendance=lambda _: attendance, schedulers=lambda _: schedulers)
 
-    assert (told["service"], told.code) == (level, 0)
+    assert (told["service"], told.code) == (level, 77 if level == "fail" else 0)
     assert words in told.words("service")
 
 
 def test_once_that_looked_lately(house, tell):
     """Whatever starts it: a look of the last half hour is as good as a service."""
-    seen = [
-        tell(attendance=lambda _: Attendance(last_look=house.clock.now))["service"],
-        tell(attendance=lambda _: Attendance(last_look=house.clock.now.replace(day=19)))["service"],
-    ]
+    looks = [NOW, ist("2026-11-19 06:00")]
+    seen = [tell(attendance=lambda _, at=at: Attendance(None, "", at))["service"] for at in looks]
 
     assert seen == ["ok", "warn"]
 
@@ -50,7 +53,7 @@ def test_once_that_looked_lately(house, tell):
 @pytest.mark.parametrize(
     ("attendance", "has_refresh", "words"),
     [
-        (Attendance(), True, "not safe: no service"),
+        (NOBODY, True, "not safe: no service"),
         (WATCHED, True, "is safe: the token comes silently"),
         (WATCHED, False, "needs you: log in between 03:30 and 09:00"),
     ],
@@ -70,7 +73,7 @@ def test_the_last_word_where_the_phone_can_be_asked(house, tell):
     """A service that listens makes the approval possible."""
     house.log_in()
     house.set(UPSTOX_NOTIFIER_SECRET="n" * 43)
-    told = tell(attendance=lambda _: Attendance(1, "127.0.0.1:8765"))
+    told = tell(attendance=lambda _: Attendance(1, "127.0.0.1:8765", NOW))
 
     assert "approve on the phone, or log in" in told.outlook
     assert "an approval on the phone" in told.words("renewal")
