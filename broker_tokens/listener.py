@@ -1,6 +1,7 @@
 """`--listen`: the notifier and the login's redirect, served by threads beside the loop."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 
 from broker_tokens.announcer import Announcer
 from broker_tokens.app import build_service
+from broker_tokens.attendance import Heartbeat
 from broker_tokens.clock import Clock
 from broker_tokens.errors import TokenError
 from broker_tokens.inbox import Inbox
@@ -17,6 +19,7 @@ from broker_tokens.renewals.phone_approval import NOTIFIER_PATH
 from broker_tokens.settings import Settings
 from broker_tokens.transport import DEADLINE
 from broker_tokens.waker import Waker
+from broker_tokens.web.health import Health
 from broker_tokens.web.http_server import WebServer
 from broker_tokens.web.http_values import Route
 from broker_tokens.web.receiver import Receiver
@@ -42,11 +45,13 @@ def listening(
     *,
     environ: Mapping[str, str] | None,
     clock: Clock,
+    heartbeat: Heartbeat | None = None,
 ) -> Iterator[Place]:
     """Serve until left, and give the place with the real port; `wake` has the loop look again.
 
-    Makes the notifier's secret if there is none. Raises ConfigurationError, StoreError, and
-    TemporaryFailure if the place cannot be listened at.
+    Makes the notifier's secret if there is none. `heartbeat` is the loop's, for those who watch
+    whether it beats. Raises ConfigurationError, StoreError, and TemporaryFailure if the place
+    cannot be listened at.
     """
     with closing(Waker()) as own_waker:
         # A service of its own: the loop's may wait for the network, or be told to stop.
@@ -69,7 +74,9 @@ def listening(
         inbox = Inbox(env_path)
         receiver = Receiver(look, service.accept_delivered, inbox, tally.count, on_accepted)
         redirects = Redirects(look, service.exchange_code, on_accepted)
-        addresses = _Addresses(look, receiver, redirects)
+        seen = heartbeat or Heartbeat(env_path, clock)
+        health = Health(look, lambda: seen.last, tally.totals, clock, pid=os.getpid())
+        addresses = _Addresses(look, receiver, redirects, health)
         with WebServer(place.host, place.port, addresses, tally.count) as server:
             receiver.start()
             try:
@@ -110,17 +117,23 @@ def judging_what_is_left(
 class _Addresses:
     """What is served, by the present settings: a new secret or redirect URI counts in a second."""
 
-    def __init__(self, look: Callable[[], Look], receiver: Receiver, redirects: Redirects) -> None:
+    def __init__(
+        self, look: Callable[[], Look], receiver: Receiver, redirects: Redirects, health: Health
+    ) -> None:
         self._look = look
         self._receiver = receiver
         self._redirects = redirects
+        self._health = health.routes()
         self._last: list[Route] = []
 
     def __call__(self) -> Sequence[Route]:
-        """Return the routes; the last known ones while the settings cannot be read."""
+        """Return the routes; the last known ones while the settings cannot be read.
+
+        Of two with one path the later one counts: a redirect URI may have any.
+        """
         with suppress(TokenError):
             self._last = self._routes(self._look().settings)
-        return self._last
+        return [*self._health, *self._last]
 
     def _routes(self, settings: Settings) -> list[Route]:
         path = urlsplit(settings.redirect_uri).path or "/"

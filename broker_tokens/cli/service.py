@@ -143,7 +143,7 @@ def _serve(options: argparse.Namespace, env_path: str) -> int:
                 return code
             with (
                 only_service(env_path) as lock,
-                _listening(options, env_path, aftermath.announcer, waker) as place,
+                _listening(options, env_path, aftermath.announcer, waker, heartbeat) as place,
             ):
                 note_service(lock, str(place or ""))
                 return _keep_running(service, aftermath, waker, heartbeat, env_path)
@@ -151,7 +151,11 @@ def _serve(options: argparse.Namespace, env_path: str) -> int:
 
 @contextmanager
 def _listening(
-    options: argparse.Namespace, env_path: str, announcer: Announcer, waker: Waker
+    options: argparse.Namespace,
+    env_path: str,
+    announcer: Announcer,
+    waker: Waker,
+    heartbeat: Heartbeat,
 ) -> Iterator[Place | None]:
     """Listen while inside, where --listen says so; else judge what an earlier listener left."""
     if options.listen is None and not is_any_waiting(env_path):
@@ -165,6 +169,7 @@ def _listening(
         with judging_what_is_left(env_path, announcer, waker.wake, **known):
             yield None
         return
+    known["heartbeat"] = heartbeat
     with listening(env_path, options.listen, announcer, waker.wake, **known) as place:
         log.info("Listening at %s for login redirects and approved tokens.", place)
         if not place.is_loopback:

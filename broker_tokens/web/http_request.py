@@ -15,6 +15,7 @@ LONGEST_HEAD = 8 * 1024
 
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.[01]")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\xff]*?)[ \t]*")
+_BODILESS = ("GET", "HEAD")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[\t -~]*)?\r\n")
 
@@ -88,8 +89,9 @@ def _route_of(head: _Head, routes: Sequence[Route]) -> Route:
             found = route
     if found is None:
         raise RefusedError("wrong address", 404, "Nothing is here.")
-    if head.method != found.method:
-        raise RefusedError("wrong method", 405, "Not this method.", Allow=found.method)
+    if head.method not in found.methods:
+        allowed = ", ".join(found.methods)
+        raise RefusedError("wrong method", 405, "Not this method.", Allow=allowed)
     return found
 
 
@@ -97,11 +99,11 @@ def _length_of(head: _Head, largest: int) -> int | None:
     """Return the body's length, None if it comes in chunks."""
     length, coding = (head.headers.get(name) for name in ("content-length", "transfer-encoding"))
     if coding is not None:
-        if length is not None or coding.lower() != "chunked" or head.method == "GET":
+        if length is not None or coding.lower() != "chunked" or head.method in _BODILESS:
             raise _malformed()
         return None
     if length is None:
-        if head.method != "GET":
+        if head.method not in _BODILESS:
             raise RefusedError("no length", 411, "A length is needed.")
         return 0
     if not _LENGTH.fullmatch(length):

@@ -1,7 +1,7 @@
 """A small HTTP server for hostile surroundings: one bounded request a connection, and no more.
 
 The standard library's own servers limit neither the time of a whole request nor the number of
-threads. What this one serves are one or two addresses; everything else is refused before a handler
+threads. What this one serves are a few addresses; everything else is refused before a handler
 sees it. Nothing of a request is ever logged.
 """
 
@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Self
@@ -164,7 +164,7 @@ class WebServer:
 
     async def _send(self, reply: WebReply, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(self._limits.deadline.total_seconds()):
-            writer.write(_head_of(reply) + reply.body)
+            writer.write(_head_of(reply) + (b"" if reply.is_head_only else reply.body))
             await writer.drain()
             if writer.can_write_eof():
                 writer.write_eof()
@@ -180,7 +180,8 @@ class WebServer:
 
 def _handled(route: Route, request: WebRequest) -> WebReply:
     try:
-        return route.handler(request)
+        reply = route.handler(request)
+        return replace(reply, is_head_only=True) if request.method == "HEAD" else reply
     except Exception:
         log.exception("A defect while answering a request.")
         return WebReply.text(500, "A defect of the service.")

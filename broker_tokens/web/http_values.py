@@ -23,12 +23,16 @@ class WebRequest:
 
 @dataclass(frozen=True, slots=True)
 class WebReply:
-    """One HTTP reply; `headers` are those beyond the ones that every reply has."""
+    """One HTTP reply; `headers` are those beyond the ones that every reply has.
+
+    With `is_head_only` the body is not sent, and its length is told all the same.
+    """
 
     status: int
     body: bytes = field(default=b"", repr=False)
     content_type: str = "text/plain; charset=utf-8"
     headers: Mapping[str, str] = field(default_factory=dict)
+    is_head_only: bool = False
 
     @classmethod
     def text(cls, status: int, words: str, **headers: str) -> "WebReply":
@@ -52,9 +56,16 @@ class Route:
     """An address that is served: exactly this path, and one method (GET or POST).
 
     The path may hold an unguessable part. The handler may take its time; it runs in a thread.
+    `takes_head` lets HEAD through where a GET changes nothing; not where it spends a login's code.
     """
 
     path: str = field(repr=False)
     method: str
     handler: Callable[[WebRequest], WebReply]
     largest_body: int = LARGEST_BODY
+    takes_head: bool = False
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """All methods that are served."""
+        return (self.method, "HEAD") if self.takes_head else (self.method,)

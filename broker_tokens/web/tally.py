@@ -23,14 +23,21 @@ class Tally:
         self._pace = pace
         self._guard = threading.Lock()
         self._counts: Counter[str] = Counter()
+        self._totals: Counter[str] = Counter()
         self._since: datetime | None = None
 
     def count(self, reason: str) -> None:
         """Count one refusal; the line that is due, if any, is logged."""
         with self._guard:
-            if len(self._counts) < _MOST_REASONS or reason in self._counts:
-                self._counts[reason] += 1
+            for counts in (self._counts, self._totals):
+                if len(counts) < _MOST_REASONS or reason in counts:
+                    counts[reason] += 1
             self._log_if_due()
+
+    def totals(self) -> dict[str, int]:
+        """Return how many were refused since the start, by reason."""
+        with self._guard:
+            return dict(self._totals)
 
     def flush(self) -> None:
         """Log what has been counted and not said yet, at the end."""

@@ -14,6 +14,7 @@ from support.doors import (
     TOKEN,
     UPSTOX_TOKEN,
     can_be_powerless,
+    get,
 )
 from support.hostile import jwt
 
@@ -108,6 +109,25 @@ def test_the_check_of_what_may_not_be_read(doors):
 
     assert (ended.code, ended.err) == (3, "")
     assert str(doors.env_file) in ended.out
+
+
+def test_a_listening_service_can_be_watched(doors):
+    """The loop beats, a live token is stored, and the figures are there; no word in the log."""
+    doors.log_in()
+    with doors.start(*SERVICE, "--listen", "0") as running:
+        place = running.wait_for("Listening at").partition("Listening at ")[2].split()[0]
+        running.wait_for("Next:")
+        answers = {path: get(f"http://{place}{path}") for path in ("/healthz", "/readyz")}
+        figures = get(f"http://{place}/metrics")
+        ended, _ = running.stop()
+
+    assert {path: (a.status_code, a.text) for path, a in answers.items()} == {
+        "/healthz": (200, "ok\n"),
+        "/readyz": (200, "ready\n"),
+    }
+    assert "\nupstox_token_live 1\n" in figures.text
+    assert "\nupstox_token_last_look_timestamp_seconds " in figures.text
+    assert "refused" not in (figures.text + ended.said).lower()
 
 
 def record(doors):

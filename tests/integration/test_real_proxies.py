@@ -81,6 +81,10 @@ def test_webhook_and_redirect_pass_and_nothing_else_does(tmp_path, proxy):
                 requests.get(f"{public}{path}", timeout=LIMIT).status_code
                 for path in ("/notifier/guess", "/", "/.env")
             ]
+            watched = [
+                requests.get(f"{public}{path}", timeout=LIMIT).text
+                for path in ("/healthz", "/readyz", "/metrics")
+            ]
             large = requests.post(house.broker.notifier_url, data=b"x" * 20_000, timeout=LIMIT)
 
     ways = [event.way for event in house.events if isinstance(event, TokenStored)]
@@ -90,4 +94,5 @@ def test_webhook_and_redirect_pass_and_nothing_else_does(tmp_path, proxy):
     assert page.headers["Cache-Control"] == "no-store"
     assert strays[0] == 404
     assert set(strays[1:]) <= {200, 404}
+    assert not [text for text in watched if re.search("^ok$|ready|upstox_token", text)]
     assert large.status_code == 413

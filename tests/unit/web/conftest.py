@@ -7,6 +7,7 @@ import pytest
 from support.house import running_house
 
 from broker_tokens.announcer import Announcer
+from broker_tokens.attendance import Heartbeat
 from broker_tokens.env_text import EnvText
 from broker_tokens.listener import listening
 from broker_tokens.place import Place
@@ -21,6 +22,7 @@ class Post:
     def __init__(self, house) -> None:
         self.house = house
         self.stored = threading.Event()
+        self.heartbeat = Heartbeat(str(house.env_file), house.clock)
         house.set(UPSTOX_NOTIFIER_SECRET=KEY, UPSTOX_USER_ID="SIM001")
 
     @contextmanager
@@ -34,6 +36,7 @@ class Post:
             self.stored.set,
             environ={},
             clock=self.house.clock,
+            heartbeat=self.heartbeat,
         ) as place:
             self.port = place.port
             self.house.broker.notifier_url = f"http://{place}/notifier/{KEY}"
