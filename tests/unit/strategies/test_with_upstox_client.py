@@ -8,6 +8,7 @@ from queue import Queue
 
 import pytest
 import upstox_client
+import websocket
 from support.doors import LIMIT
 from support.feed import running_feed
 from support.house import ist, running_house
@@ -27,10 +28,25 @@ pytestmark = pytest.mark.filterwarnings(
 def collected():
     """The collector comes while that is known, not in a later test."""
     yield
+    see_streamers_end()
+    gc.collect()
+
+
+def see_streamers_end():
     for thread in threading.enumerate():
         if "run_forever" in thread.name:
             thread.join(LIMIT)
-    gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def _looking_often(monkeypatch):
+    """A connection closed by its own side sees that when the library looks next, after 10 s."""
+    plain = websocket.WebSocketApp.run_forever
+
+    def run_forever(self, **options):
+        return plain(self, ping_timeout=0.2, **options)
+
+    monkeypatch.setattr(websocket.WebSocketApp, "run_forever", run_forever)
 
 
 @pytest.fixture
@@ -118,6 +134,9 @@ def streaming(house, folder, monkeypatch):
         try:
             yield feed, streamer, events
         finally:
+            streamer.auto_reconnect(enable=False)
+            feed.close_all()  # told by the other end it ends at once, by its own end after 10 s
+            see_streamers_end()
             streamer.disconnect()
 
 
