@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -133,7 +134,7 @@ def _status(options: argparse.Namespace) -> int:
         line, code = plugin.guarded(lambda: plugin.line_of(_report(options)))
         answer(line)
         return code
-    report = _report(options)
+    report = replace(_report(options), schedulers=_schedulers(options))
     answer(status.as_json(report) if options.json else status.as_text(report))
     if (warning := open_to_others(locate(options.env_file))) is not None:
         say(warning)
@@ -145,6 +146,14 @@ def _report(options: argparse.Namespace) -> status.Report:
     seen = attendance(env_path)
     look = build_service(env_path, is_listening=bool(seen.listens_at)).look()
     return status.Report(look, seen)
+
+
+def _schedulers(options: argparse.Namespace) -> list[str]:
+    from broker_tokens.install.machine import this_machine
+    from broker_tokens.install.schedulers import described, find_schedulers
+
+    found = find_schedulers(locate(options.env_file), this_machine())
+    return [described(each) for each in found]
 
 
 def _token(options: argparse.Namespace) -> int:

@@ -2,13 +2,16 @@
 
 import json
 import os
+import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from support.doors import (
     ONCE,
     PASTE,
+    ROOT,
     SERVICE,
     SIGHUP,
     TOKEN,
@@ -194,3 +197,18 @@ def test_what_is_refused_at_the_keyboard(doors):
     assert ended.code == 77
     assert (line["event"], line["way"]) == ("refused", "paste")
     assert line["program"] == "init_tokens.py"
+
+
+def test_status_names_what_is_installed(doors):
+    """A unit of the user's for this `.env` is found, as text and for programs."""
+    folder = Path(os.environ["HOME"], ".config/systemd/user")
+    folder.mkdir(parents=True)
+    unit = folder / "upstox-token-refresh.service"
+    program = f"{sys.executable} {ROOT / 'token_refresh_service.py'}"
+    unit.write_text(f"[Service]\nExecStart={program} --env-file {doors.env_file}\n", "utf-8")
+    text = doors.run(*UPSTOX_TOKEN, "status").out
+    (found,) = json.loads(doors.run(*UPSTOX_TOKEN, "status", "--json").out)["schedulers"]
+
+    assert f"scheduler:     {found}" in text
+    assert found.startswith("systemd (")
+    assert str(unit) in found
