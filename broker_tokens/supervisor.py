@@ -26,6 +26,9 @@ _PATIENCE_SECONDS = 1.0
 # `systemctl status` shows one line.
 _LONGEST_STATUS = 500
 
+# Thirty years in microseconds; what is longer is no time to be killed after.
+_MOST_DIGITS = 15
+
 
 class Supervisor:
     """Whoever started this process and wants to know how it is; nobody, on most machines."""
@@ -53,7 +56,7 @@ class Supervisor:
             self._is_ready, self._status = True, status
 
     def stopping(self) -> None:
-        """Tell that the end has begun, which may take as long as a token request under way."""
+        """Tell that the loop is over, so that the end is none of a crash."""
         self._send("STOPPING=1", "STATUS=Stopping.")
 
     def _send(self, *lines: str) -> bool:
@@ -83,10 +86,7 @@ def _watchdog_limit(environ: Mapping[str, str], pid: int) -> timedelta | None:
     The variables may be those of a parent, whose pid they then name.
     """
     length, meant = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
-    if (
-        not (length.isascii() and length.isdigit())
-        or int(length) == 0
-        or meant not in ("", f"{pid}")
-    ):
+    is_number = length.isascii() and length.isdigit() and len(length) <= _MOST_DIGITS
+    if not is_number or not int(length) or meant not in ("", str(pid)):
         return None
-    return timedelta(microseconds=min(int(length), 10**15))
+    return timedelta(microseconds=int(length))

@@ -52,7 +52,7 @@ def run(
     gets `extra` and `stdin`. `hide` takes out of what it said the secrets that it may have found
     by itself.
     """
-    kept = {key: value for key, value in variables_of(environ).items() if key not in _NOT_INHERITED}
+    kept = _inherited(variables_of(environ))
     with _scratch() as given, _scratch() as said:
         given.write(stdin)
         given.seek(0)
@@ -70,6 +70,18 @@ def run(
             return Finished(f"The command {words[0]!r} cannot be started: {reason}.")
         problem = _wait(process, words[0], limit)
         return Finished(problem, _tail(said, hide))
+
+
+def _inherited(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return what a command may have of our variables, and how it reaches the user's own systemd.
+
+    A login gives that (pam_systemd(8)); cron and a unit of the machine's systemd do not, and
+    without it `systemctl --user restart my-strategy` fails.
+    """
+    kept = {key: value for key, value in variables.items() if key not in _NOT_INHERITED}
+    if hasattr(os, "geteuid") and os.path.isdir(place := f"/run/user/{os.geteuid()}"):
+        kept.setdefault("XDG_RUNTIME_DIR", place)
+    return kept
 
 
 def _scratch() -> IO[bytes]:

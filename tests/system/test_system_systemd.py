@@ -356,27 +356,46 @@ def test_the_timer_fires_again_and_again(there):
     assert there.of("ActiveState", ALERT) == "inactive"
 
 
-def test_a_user_unit_needs_no_root(there):
+@pytest.fixture
+def lingering(there):
+    """The trader's own systemd runs, as it does while somebody is logged in."""
+
+    def is_up():
+        said = there.machine.as_user("systemctl", "--user", "is-system-running", check=False)
+        return said.strip() in ("running", "degraded")
+
+    there.machine.run("loginctl", "enable-linger", USER)
+    there.machine.wait_for("the user's manager", is_up)
+    yield f"{HOME}/.config/systemd/user"
+    there.machine.run("rm", "-rf", f"{HOME}/.config")
+    there.machine.run("loginctl", "disable-linger", USER)
+
+
+def test_a_user_unit_needs_no_root(there, lingering):
     """The same file, without what stands between its marks, runs under `systemctl --user`."""
     template = (ROOT / "deploy" / SERVICE).read_text(encoding="utf-8")
     text = re.sub(r"(?ms)^# >>> system units only\n.*?^# <<< system units only\n", "", template)
     text = re.sub(r"(?m)^# user units: (.+)\n.+$", r"\1", text)
-    place = f"{HOME}/.config/systemd/user"
-    there.machine.as_user("mkdir", "-p", place)
-    there.machine.write(f"{place}/{SERVICE}", text, owner=USER)
-    there.machine.run("loginctl", "enable-linger", USER)
-    try:
-        there.machine.wait_for("the user's manager", lambda: _is_user_up(there.machine))
-        there.machine.as_user("systemctl", "--user", "enable", "--now", SERVICE)
-        shown = there.machine.as_user("systemctl", "--user", "status", "--no-pager", SERVICE)
-        assert 'Status: "The token lives until' in shown
-        assert there.has_live_token()
-        there.machine.as_user("systemctl", "--user", "disable", "--now", SERVICE)
-    finally:
-        there.machine.run("rm", "-rf", f"{HOME}/.config")
-        there.machine.run("loginctl", "disable-linger", USER)
+    there.machine.as_user("mkdir", "-p", lingering)
+    there.machine.write(f"{lingering}/{SERVICE}", text, owner=USER)
+    there.machine.as_user("systemctl", "--user", "enable", "--now", SERVICE)
+    shown = there.machine.as_user("systemctl", "--user", "status", "--no-pager", SERVICE)
+    there.machine.as_user("systemctl", "--user", "disable", "--now", SERVICE)
+
+    assert 'Status: "The token lives until' in shown
+    assert there.has_live_token()
 
 
-def _is_user_up(machine):
-    said = machine.as_user("systemctl", "--user", "is-system-running", check=False)
-    return said.strip() in ("running", "degraded")
+def test_a_new_token_restarts_a_strategy_of_the_users_own_systemd(there, lingering):
+    """`systemctl --user restart` in UPSTOX_ON_RENEW works from the machine's sandboxed unit."""
+    machine = there.machine
+    strategy = "[Service]\nExecStart=/bin/sleep infinity\n"
+    machine.write(f"{lingering}/strategy.service", strategy, owner=USER)
+    machine.as_user("systemctl", "--user", "daemon-reload")
+    machine.as_user("systemctl", "--user", "start", "strategy")
+    show = ("systemctl", "--user", "show", "--value", "--property=InvocationID", "strategy")
+    before = machine.as_user(*show)
+    there.set_up(access_token="", UPSTOX_ON_RENEW="systemctl --user restart strategy")
+    there.start()
+
+    machine.wait_for("a restart", lambda: machine.as_user(*show) != before)

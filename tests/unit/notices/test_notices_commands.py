@@ -95,6 +95,16 @@ def test_no_secret_of_ours_is_in_its_environment(script, tmp_path, key):
     assert found["UPSTOX_CLIENT_ID"] == "i"
 
 
+def test_the_users_own_systemd_is_where_a_login_says(script, tmp_path):
+    """What names it is kept; it is added only for who has no login's variables."""
+    given = environ_of(tmp_path, script, {"XDG_RUNTIME_DIR": "/elsewhere"})
+    added = environ_of(tmp_path, script, {}).get("XDG_RUNTIME_DIR")
+    place = f"/run/user/{os.geteuid()}"
+
+    assert given["XDG_RUNTIME_DIR"] == "/elsewhere"
+    assert added == (place if os.path.isdir(place) else None)
+
+
 def test_its_environment_is_what_was_given_and_nothing_of_this_process(
     script, tmp_path, monkeypatch
 ):
