@@ -4,9 +4,12 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -124,6 +127,32 @@ def test_a_service_that_listens(doors):
     assert "/notifier/..." in told.words("notifier")
     assert doors.values["UPSTOX_NOTIFIER_SECRET"] not in told.out
     assert "needs you" in told.out.splitlines()[-1]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="systemd is Linux's")
+def test_a_second_scheduler_and_a_service_that_hangs(doors):
+    """Two units for one `.env` are found where systemd has them; a stopped service is no help."""
+    doors.log_in()
+    units = Path(os.environ["HOME"], ".config", "systemd", "user")
+    units.mkdir(parents=True)
+    line = f"{sys.executable} {SERVICE[0]} --env-file {doors.env_file}"
+    for name in ("one", "two"):
+        (units / f"{name}.service").write_text(f"[Service]\nExecStart={line}\n", encoding="utf-8")
+    with doors.start(*SERVICE) as running:
+        running.wait_for("Next:")
+        alive = examine(doors, "--offline")
+        running.send(signal.SIGSTOP)
+        long_ago = time.time() - 1_000
+        os.utime(doors.folder / ".env.service.lock", (long_ago, long_ago))
+        stopped = examine(doors, "--offline")
+        running.send(signal.SIGCONT)
+        running.stop()
+
+    assert (alive.code, alive["service"]) == (0, "warn")
+    assert "2 schedulers" in alive.words("service")
+    assert "--uninstall" in alive.out
+    assert (stopped.code, stopped["service"]) == (77, "fail")
+    assert f"process {running.process.pid} holds its place and hangs" in stopped.words("service")
 
 
 def test_a_file_that_others_can_read(doors):
