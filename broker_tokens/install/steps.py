@@ -195,7 +195,7 @@ def _advice(error: TokenError, outcome: tuple[list[str], list[str]]) -> str:
         parts.append(f"Could not be undone: {'; '.join(kept)}.")
     if not (undone or kept):
         parts.append("Nothing was changed.")
-    return " ".join(part for part in parts if part)
+    return "\n".join(part for part in parts if part)
 
 
 def typed(command: Sequence[str]) -> str:

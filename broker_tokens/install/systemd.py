@@ -24,6 +24,7 @@ _NO_MANAGER = (
     "Log in as this user itself (su and sudo do not start its systemd), or install with --system,"
     " or let cron do it: upstox-token install cron"
 )
+_NO_SYSTEMD = "If systemd does not run here, let cron do it: upstox-token install cron --system"
 _NO_START = "See why: journalctl {scope}-u {unit} -n 20"
 _LINGER = (
     "It runs only while {user} is logged in: lingering was refused. Have root allow it:"
@@ -55,11 +56,11 @@ class Systemd:
         steps: list[Step] = [
             AfterUndoing(((*control, "daemon-reload"), back_again)),
             *(WriteFile(path, text.encode()) for path, text in files.items()),
-            RunCommand((*control, "daemon-reload"), advice=_NO_MANAGER),
+            RunCommand((*control, "daemon-reload"), advice=_no_manager(job)),
             RunCommand(
                 (*control, "enable", unit),
                 undo=() if is_update else (*control, "disable", "--now", unit),
-                advice=_NO_MANAGER,
+                advice=_no_manager(job),
             ),
             RunCommand((*control, "restart", unit), advice=no_start),
         ]
@@ -89,7 +90,7 @@ class Systemd:
             RunCommand(
                 (*control, "disable", "--now", unit),
                 undo=(*control, "enable", "--now", unit),
-                advice=_NO_MANAGER,
+                advice=_no_manager(job),
             ),
             *(RemoveFile(path) for path in there),
             *([RemoveFile(_stamp(machine, job, unit))] if unit.endswith(".timer") else []),
@@ -172,6 +173,10 @@ def _stamp(machine: Machine, job: Job, unit: str) -> str:
 
 def _control(job: Job) -> tuple[str, ...]:
     return ("systemctl",) if job.is_system else ("systemctl", "--user")
+
+
+def _no_manager(job: Job) -> str:
+    return _NO_SYSTEMD if job.is_system else _NO_MANAGER
 
 
 def _is_active(unit: str, machine: Machine, *, is_system: bool) -> bool | None:

@@ -46,13 +46,13 @@ def test_files_are_put_back(tmp_path):
     assert old.read_bytes() == b"1"
     assert gone.read_bytes() == b"2"
     assert not new.exists()
-    assert "Mend it. Undone again: remove" in said
+    assert "Mend it.\nUndone again: remove" in said
     assert "never" not in said
 
 
 def test_a_failure_of_the_first_step_changes_nothing():
     """Which is said."""
-    assert failed([]) == "It went wrong. Mend it. Nothing was changed."
+    assert failed([]) == "It went wrong. Mend it.\nNothing was changed."
 
 
 def test_what_cannot_be_undone_is_named(tmp_path):
