@@ -1,7 +1,9 @@
 """Who looks after a `.env`: one service for as long as it runs, and `--once` now and then.
 
 A service holds `.env.service.lock` for all its life, with its pid and where it listens as a note in
-it. Each look of a service, and of `--once`, is the time of change of that same file.
+it. Each look of a service, and of `--once`, is the time of change of that same file; where no
+service runs, `--once` leaves a note of its own, so that a service that has just died is not taken
+for it.
 """
 
 import os
@@ -18,6 +20,9 @@ from broker_tokens.store import TokenStore
 # Who looks for a running service holds its lock for an instant; that must keep none from starting.
 _LOOK_TIME = timedelta(seconds=0.2)
 
+# What `--once` leaves in the lock in the place of a pid.
+_ONCE = "once"
+
 # A service looks once a minute; one look may wait for the broker, and for a lock, several times.
 LONGEST_SILENCE = timedelta(minutes=5)
 
@@ -31,12 +36,13 @@ class Attendance:
 
     `pid` is the running service's: None if none runs, 0 if it could not leave word of itself.
     `listens_at` is where it listens, or "". `last_look` (aware) is when a service or `--once` last
-    looked, None if nobody ever did.
+    looked, None if nobody ever did; `is_by_once` says that it was `--once`, with no service there.
     """
 
     pid: int | None
     listens_at: str
     last_look: datetime | None
+    is_by_once: bool = False
 
     @property
     def is_running(self) -> bool:
@@ -49,17 +55,24 @@ class Attendance:
         A last look in the future was noted under a clock that has been set back since; a service
         makes it good within a minute.
         """
+        if self.last_look is None or not (self.is_running or self.is_by_once):
+            return False
         longest = LONGEST_SILENCE if self.is_running else _LONGEST_SILENCE_OF_ONCE
-        return self.last_look is not None and abs(now - self.last_look) < longest
+        return abs(now - self.last_look) < longest
 
 
 def attendance(env_path: str) -> Attendance:
     """Return who looks after the `.env`; makes no file, waits for nothing, raises nothing."""
     lock = TokenStore(env_path).service_lock()
-    if not lock.is_held():
-        return Attendance(None, "", _last_look(lock.path))
-    pid, _, listens_at = lock.read_note().partition(" ")
-    return Attendance(int(pid) if pid.isdecimal() else 0, listens_at, _last_look(lock.path))
+    is_held = lock.is_held()
+    note, _, listens_at = lock.read_note().partition(" ")
+    if not is_held:
+        return Attendance(None, "", _last_look(lock.path), note == _ONCE)
+    return Attendance(_pid_in(note), listens_at, _last_look(lock.path))
+
+
+def _pid_in(note: str) -> int:
+    return int(note) if note.isascii() and note.isdecimal() else 0
 
 
 def _last_look(path: str) -> datetime | None:
@@ -76,9 +89,9 @@ def only_service(env_path: str) -> Iterator[FileLock]:
     try:
         lock.__enter__()
     except TemporaryFailure:
-        pid = lock.read_note().partition(" ")[0]
+        pid = _pid_in(lock.read_note().partition(" ")[0]) or "unknown"
         raise TemporaryFailure(
-            f"A service already runs on {env_path} (pid {pid or 'unknown'}).",
+            f"A service already runs on {env_path} (pid {pid}).",
             "One is enough; stop that one first if you want this one instead.",
         ) from None
     try:
@@ -101,6 +114,14 @@ class Heartbeat:
         self._lock = TokenStore(env_path).service_lock()
         self._clock = clock
         self.last: datetime | None = None
+
+    def beat_once(self) -> None:
+        """Note that `--once` looks now, beside a service or where none runs."""
+        with suppress(OSError, StoreError):
+            if self._lock.try_acquire():
+                self._lock.write_note(f"{_ONCE}\n")
+                self._lock.release()
+        self.beat()
 
     def beat(self) -> None:
         """Note that somebody looks now; what goes wrong with that disturbs nobody."""

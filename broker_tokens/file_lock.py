@@ -226,7 +226,7 @@ class FileLock:
         try again.
         """
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | _LOOKING_FLAGS)
+            descriptor = _open_to_look(self.path, os.O_RDONLY)
         except OSError:
             return False
         try:
@@ -237,10 +237,14 @@ class FileLock:
     def read_note(self) -> str:
         """Return the line that the holder left in the lock file, or an empty text."""
         try:
-            with open(self.path, encoding="utf-8", errors="replace") as file:
+            with open(self.path, encoding="utf-8", errors="replace", opener=_open_to_look) as file:
                 return file.readline(128).strip()
         except OSError:
             return ""
+
+
+def _open_to_look(path: str, flags: int) -> int:
+    return os.open(path, flags | _LOOKING_FLAGS)
 
 
 def _open(path: str, owned_like: str | None) -> int:

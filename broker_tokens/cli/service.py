@@ -137,7 +137,7 @@ def _serve(options: argparse.Namespace, env_path: str) -> int:
             with suppress(TokenError):  # what is wrong with the files is said by the first look
                 TokenStore(env_path, pause=waker.pause).clear_leftovers()
             if is_once:
-                heartbeat.beat()
+                heartbeat.beat_once()
                 code = _once(service, aftermath, force=options.force)
                 aftermath.finish(_ONCE_LIMIT, lambda: waker.stopping)
                 return code

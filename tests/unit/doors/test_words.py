@@ -146,7 +146,14 @@ WATCHERS = {
         Attendance(0, "", NOON),
         "by a service (pid unknown), last look 0 s ago",
     ),
-    "--once": (Attendance(None, "", NOON - timedelta(minutes=7)), "by --once, last look 7 min ago"),
+    "--once": (
+        Attendance(None, "", NOON - timedelta(minutes=7), True),
+        "by --once, last look 7 min ago",
+    ),
+    "a service that was killed": (
+        Attendance(None, "", NOON - timedelta(minutes=1)),
+        "by nobody, last look 1 min ago",
+    ),
     "nobody any more": (
         Attendance(None, "", NOON - timedelta(days=3)),
         "by nobody, last look 3 days 0 h ago",

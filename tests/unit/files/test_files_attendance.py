@@ -153,6 +153,38 @@ def test_a_heartbeat_beside_a_service(service, env_path):
     assert seen.last_look.year > 1970
 
 
+def test_once_leaves_word_where_no_service_runs(env_path):
+    """It watches for half an hour; a service that has died just now does not."""
+    with only_service(env_path):
+        Heartbeat(env_path).beat()
+    died = attendance(env_path)
+    Heartbeat(env_path).beat_once()
+    once = attendance(env_path)
+    now = once.last_look
+
+    assert (died.is_by_once, died.is_watched(now)) == (False, False)
+    assert (once.is_by_once, once.is_running) == (True, False)
+    assert once.is_watched(now + timedelta(minutes=29))
+    assert not once.is_watched(now + timedelta(minutes=30))
+
+
+def test_once_beside_a_service_leaves_its_word_alone(service, env_path):
+    """The service's pid and place stay, and the look counts."""
+    os.utime(lock_of(env_path), (0, 0))
+    Heartbeat(env_path).beat_once()
+    seen = attendance(env_path)
+
+    assert (seen.pid, seen.listens_at) == (service.pid_said, "127.0.0.1:8765")
+    assert seen.is_watched(datetime.now(UTC))
+
+
+def test_a_service_starts_after_once(env_path):
+    """What `--once` left is no pid, and gone with the service's own word."""
+    Heartbeat(env_path).beat_once()
+    with only_service(env_path):
+        assert attendance(env_path).pid == os.getpid()
+
+
 def test_a_heartbeat_is_known_to_its_own_process(env_path):
     """Where the folder takes no file, the process still knows when it last looked itself."""
     noon = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -21,9 +21,9 @@ def hour(now, level, words, **given) -> dict:
     return {"now": now, "level": level, "words": words, **given}
 
 
-# watch: who looks after it: a service (the default), how many minutes ago it looked; `once`; or
-# nobody. token: the end of the stored one, "unknown", or none (the default). silent: by the
-# refresh token.
+# watch: who looks after it, and `minutes` ago it looked: a service (the default), `once`, a service
+# that was `killed` since, or nobody. token: the end of the stored one, "unknown", or none (the
+# default). silent: by the refresh token.
 HOURS = {
     # A person's way, watched.
     "the evening before: nothing to do yet": hour(
@@ -123,6 +123,9 @@ HOURS = {
     "--once does not come any more": hour(
         "2026-11-20 07:00", CRITICAL, "nobody has looked after this .env for 30 min",
         watch="once", minutes=30),
+    "a service has just been killed": hour(
+        "2026-11-20 07:00", CRITICAL, "NOT SAFE: nobody has looked after this .env for 1 min",
+        watch="killed", minutes=1),
     "the service has just looked": hour(
         "2026-11-20 07:00", OK, "needs you at 08:00", minutes=4),
     "the service hangs": hour(
@@ -149,7 +152,7 @@ def attendance_of(case, now):
     watch, ago = case.pop("watch", "service"), timedelta(minutes=case.pop("minutes", 0))
     if watch == "nobody":
         return Attendance(None, "", None)
-    return Attendance(4711 if watch == "service" else None, "", now - ago)
+    return Attendance(4711 if watch == "service" else None, "", now - ago, watch == "once")
 
 
 def state_of(case, token, expires_at):
