@@ -173,6 +173,7 @@ def test_an_untrusted_certificate(due, tmp_path_factory):
             connection, _ = listener.accept()
             with connection, pytest.raises((ssl.SSLError, OSError)):
                 context.wrap_socket(connection, server_side=True).recv(1)
+            listener.close()  # what else is asked for finds nobody, instead of waiting 20 s
             ended = running.wait()
 
     assert ended.code == 75
@@ -185,6 +186,7 @@ def test_a_dropped_connection(due):
         due.set(UPSTOX_API_URL=f"http://127.0.0.1:{listener.getsockname()[1]}")
         with due.start(*ONCE) as running:
             listener.accept()[0].close()
+            listener.close()  # what else is asked for finds nobody, instead of waiting 20 s
             ended = running.wait()
 
     assert ended.code == 75
