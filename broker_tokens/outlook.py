@@ -1,6 +1,7 @@
 """Is the coming session safe? One judgement, made of what is stored and of who looks after it.
 
-It is about the session that is open, else the next one, and tells a person what to do now:
+It is about the session that is open, else the next one; while the open one is covered, about the
+one after it, which is tomorrow morning's. It tells a person what to do now:
 
 - OK: nothing needs to be done now. The token covers the session, or somebody watches who will renew
   it silently, or will ask the person at the hour agreed on. So an evening before a login is OK.
@@ -16,7 +17,7 @@ from enum import StrEnum
 
 from broker_tokens.attendance import Attendance
 from broker_tokens.clock import IST, format_duration, format_ist, last_occurrence
-from broker_tokens.expiry import CUT
+from broker_tokens.expiry import CUT, is_read_only
 from broker_tokens.forecast import first_due
 from broker_tokens.look import Look
 from broker_tokens.model import Session
@@ -39,7 +40,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """How the coming session stands, in a word and in a sentence."""
+    """How a session stands, in a word and in a sentence."""
 
     level: Level
     sentence: str
@@ -50,15 +51,20 @@ _Verdict = tuple[Level, str]
 
 
 def outlook(look: Look, attendance: Attendance) -> Outlook:
-    """Return whether the session that is open at the look, else the next one, is safe."""
-    session = look.rules.calendar.coming_session(look.now)
+    """Return whether the next session that strategies may have to worry about is safe."""
+    calendar = look.rules.calendar
+    session = calendar.coming_session(look.now)
+    if session.opens <= look.now and look.situation.covers(session):
+        session = calendar.coming_session(session.closes)
     level, words = _judge(look, attendance, session)
     return Outlook(level, f"Session of {format_ist(session.opens)}: {words}.", session)
 
 
 def _judge(look: Look, attendance: Attendance, session: Session) -> _Verdict:
     if look.situation.covers(session):
-        return Level.OK, "covered by the stored token"
+        token = look.tokens.access_token
+        limits = ", which is for reading only" if token and is_read_only(token) else ""
+        return Level.OK, f"covered by the stored token{limits}"
     return (
         _of_the_app(look)
         or _of_an_open_session(look, attendance, session)

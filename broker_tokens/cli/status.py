@@ -157,12 +157,12 @@ def _of_look(look: Look) -> dict[str, Any]:
 
 def _of_watch(report: Report) -> dict[str, Any]:
     look, seen = report.look, report.attendance
-    ahead = outlook(look, seen)
+    ahead, session = outlook(look, seen), look.rules.calendar.coming_session(look.now)
     return {
         "coming_session": {
-            "opens_at": _iso(ahead.session.opens),
-            "closes_at": _iso(ahead.session.closes),
-            "is_covered": look.situation.covers(ahead.session),
+            "opens_at": _iso(session.opens),
+            "closes_at": _iso(session.closes),
+            "is_covered": look.situation.covers(session),
         },
         "outlook": {"level": ahead.level, "sentence": ahead.sentence},
         "attendance": {

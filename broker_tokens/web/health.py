@@ -121,23 +121,24 @@ def _of_token(look: Look) -> Iterator[Metric]:
 
 
 def _of_plan(look: Look, attendance: Attendance) -> Iterator[Metric]:
-    ahead, step = outlook(look, attendance), next_step(look)
-    is_covered = look.situation.covers(ahead.session)
+    session, step = look.rules.calendar.coming_session(look.now), next_step(look)
+    is_covered = look.situation.covers(session)
     yield _gauge(
         "next_step_timestamp_seconds", "When the service acts next by itself.", _epoch(step.at)
     )
     yield _gauge(
         "session_opens_timestamp_seconds",
         "When the session that is open, or else the next one, opens.",
-        _epoch(ahead.session.opens),
+        _epoch(session.opens),
     )
     yield _gauge(
         "session_covered", "Whether the stored token lives to that session's end.", int(is_covered)
     )
     yield _gauge(
         "outlook",
-        "How that session stands: 0 safe, 1 a person should look, 2 in danger.",
-        _LEVELS[ahead.level],
+        "How the next session stands that is not covered and open: 0 safe, 1 a person should look,"
+        " 2 in danger.",
+        _LEVELS[outlook(look, attendance).level],
     )
 
 

@@ -62,7 +62,7 @@ def test_a_healthy_machine(doors):
     ):
         assert told[topic] == "ok", topic
     assert told["service"] == "warn"
-    assert re.fullmatch(r"\d+ ok, 2 warn, 0 fail\. The session of .*", told.out.splitlines()[-1])
+    assert re.fullmatch(r"\d+ ok, 2 warn, 0 fail\. Session of .*", told.out.splitlines()[-1])
     assert (doors.env_file.read_bytes(), doors.state) == before
     assert doors.broker.count(TOKEN) == tokens
 
@@ -77,7 +77,7 @@ def test_the_report_for_programs(doors):
     for finding in shown["findings"]:
         assert finding.keys() == {"level", "topic", "words", "remedy"}
         assert finding["level"] in ("ok", "warn", "fail")
-    assert "session" in shown["outlook"]
+    assert "Session of" in shown["outlook"]
 
 
 def test_offline_asks_nobody(doors):

@@ -14,6 +14,8 @@ from broker_tokens.simulator.broker import Endpoint
 NOW = ist("2026-11-20 06:00")
 NOBODY = Attendance(None, "", None)
 WATCHED = Attendance(4711, "", NOW)
+NOON = ist("2026-11-20 12:00")
+WATCHED_AT_NOON = Attendance(4711, "", NOON)
 UNIT = Scheduler("systemd", False, "upstox-token-refresh", "/home/t/x.service", is_active=True)
 CRON = Scheduler("cron", False, "", "crontab of trader", is_active=None)
 ASLEEP = Scheduler("systemd", False, "upstox-token-refresh", "/home/t/x.service", is_active=False)
@@ -45,7 +47,10 @@ def test_who_looks_after_the_file(house, tell, attendance, schedulers, level, wo
 def test_once_that_looked_lately(house, tell):
     """Whatever starts it: a look of the last half hour is as good as a service."""
     looks = [NOW, ist("2026-11-19 06:00")]
-    seen = [tell(attendance=lambda _, at=at: Attendance(None, "", at))["service"] for at in looks]
+    seen = [
+        tell(attendance=lambda _, at=at: Attendance(None, "", at, is_by_once=True))["service"]
+        for at in looks
+    ]
 
     assert seen == ["ok", "warn"]
 
@@ -53,14 +58,15 @@ def test_once_that_looked_lately(house, tell):
 @pytest.mark.parametrize(
     ("attendance", "has_refresh", "words"),
     [
-        (NOBODY, True, "not safe: no service"),
-        (WATCHED, True, "is safe: the token comes silently"),
-        (WATCHED, False, "needs you: log in between 03:30 and 09:00"),
+        (NOBODY, True, "NOT SAFE: nobody looks after this .env"),
+        (WATCHED_AT_NOON, True, "will be renewed silently"),
+        (WATCHED_AT_NOON, False, "needs you at 08:00 IST: a login"),
     ],
 )
 def test_the_last_word(house, tell, attendance, has_refresh, words):
-    """The next session after 03:30 is Monday's: is it safe, and what must be done for it."""
+    """The session after the one that is open and covered is Monday's: is it safe?"""
     house.log_in()
+    house.clock.advance(hours=6)
     if has_refresh:
         house.set(UPSTOX_REFRESH_TOKEN="r")
     told = tell(attendance=lambda _: attendance)
@@ -72,10 +78,11 @@ def test_the_last_word(house, tell, attendance, has_refresh, words):
 def test_the_last_word_where_the_phone_can_be_asked(house, tell):
     """A service that listens makes the approval possible."""
     house.log_in()
+    house.clock.advance(hours=6)
     house.set(UPSTOX_NOTIFIER_SECRET="n" * 43)
-    told = tell(attendance=lambda _: Attendance(1, "127.0.0.1:8765", NOW))
+    told = tell(attendance=lambda _: Attendance(1, "127.0.0.1:8765", NOON))
 
-    assert "approve on the phone, or log in" in told.outlook
+    assert "an approval on the phone, or a login" in told.outlook
     assert "an approval on the phone" in told.words("renewal")
 
 
@@ -83,7 +90,7 @@ def test_the_last_word_on_a_failure(house, tell):
     """Whoever looks after it: what has failed comes first."""
     house.set(UPSTOX_SESSION="noon")
 
-    assert "not safe: mend" in tell(attendance=lambda _: WATCHED).outlook
+    assert "No session is safe" in tell(attendance=lambda _: WATCHED).outlook
 
 
 def test_the_last_word_without_a_feed(house, tell):
@@ -93,7 +100,7 @@ def test_the_last_word_without_a_feed(house, tell):
     told = tell(attendance=lambda _: WATCHED)
 
     assert (told["feed"], told.code) == ("fail", 77)
-    assert "needs you" in told.outlook
+    assert "covered by the stored token" in told.outlook
 
 
 def test_a_claim_that_is_no_account_is_not_shown(house, tell):
@@ -109,7 +116,7 @@ def test_the_last_word_on_a_token_of_a_year(house, tell):
     """It covers the session, for reading."""
     house.set(access_token=house.broker.mint_analytics())
 
-    assert "covered by the stored token, for reading only" in tell().outlook
+    assert "covered by the stored token, which is for reading only" in tell().outlook
 
 
 def test_no_token_is_a_failure_when_a_session_waits(house, tell):

@@ -67,8 +67,14 @@ HOURS = {
     # Covered.
     "the stored token covers the session": hour(
         "2026-11-20 08:30", OK, "covered by the stored token", token=TOMORROW),
-    "covered, and the session is open": hour(
-        "2026-11-20 12:00", OK, "covered by the stored token", token=TOMORROW),
+    "covered and open: the question is the next one": hour(
+        "2026-11-20 12:00", OK, "Mon 23 Nov 2026 09:00 IST: needs you at 08:00", token=TOMORROW),
+    "covered and open, and nobody watches: the next one is not safe": hour(
+        "2026-11-20 12:00", WARNING, "Mon 23 Nov 2026 09:00 IST: NOT SAFE: nobody looks",
+        token=TOMORROW, watch="nobody"),
+    "covered and open, renewed silently before the next one": hour(
+        "2026-11-19 12:00", OK, "will be renewed silently at Fri 20 Nov 2026 03:31",
+        token=TODAY, silent=True),
     "covered, and nobody watches: this session is safe": hour(
         "2026-11-20 08:30", OK, "covered by the stored token", token=TOMORROW, watch="nobody"),
     "covered, though the app is refused": hour(
