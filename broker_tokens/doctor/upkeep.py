@@ -30,6 +30,9 @@ def check_service(case: Case) -> Iterator[Finding]:
     for each in case.schedulers:
         if each.is_active is False:
             yield warn("service", f"installed: {described(each)}", "Start and enable it.")
+        elif each.missing:
+            words = f"installed: {described(each)}; but it does not start with the machine"
+            yield warn("service", words, each.missing)
         else:
             yield ok("service", f"installed: {described(each)}")
     if len(case.schedulers) > 1:

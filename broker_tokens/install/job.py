@@ -39,7 +39,8 @@ class Scheduler:
 
     `kind` is that of `upstox-token install`, `where` the file (or crontab) that says so, and
     `is_active` whether it is at work, None where nobody says. `name` is that of --name, "" if it
-    was made by hand in a way that the command does not know.
+    was made by hand in a way that the command does not know. `missing` is the command without which
+    it does not start with the machine, "" if there is none that we know of.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class Scheduler:
     name: str
     where: str
     is_active: bool | None
+    missing: str = ""
 
 
 class Kind(Protocol):

@@ -20,6 +20,9 @@ _USER_UNITS = ".config/systemd/user"
 _SYSTEM_STAMPS = "/var/lib/systemd/timers"
 _USER_STAMPS = ".local/share/systemd/timers"
 
+# A file for each account whose own systemd runs from the start of the machine on.
+_LINGERING = "/var/lib/systemd/linger"
+
 _NO_MANAGER = (
     "Log in as this user itself (su and sudo do not start its systemd), or install with --system,"
     " or let cron do it: upstox-token install cron"
@@ -118,7 +121,8 @@ class Systemd:
                 where = os.path.join(folder, unit)
                 is_active = _is_active(unit, machine, is_system=is_system)
                 name = self._name_of(unit)
-                found.append(Scheduler(self.name, is_system, name, where, is_active))
+                missing = _missing(unit, machine, is_system=is_system)
+                found.append(Scheduler(self.name, is_system, name, where, is_active, missing))
         return found
 
     def files(self, job: Job, machine: Machine) -> dict[str, str]:
@@ -180,9 +184,22 @@ def _no_manager(job: Job) -> str:
 
 
 def _is_active(unit: str, machine: Machine, *, is_system: bool) -> bool | None:
+    return (_ACTIVE | _INACTIVE).get(_ask("is-active", unit, machine, is_system=is_system))
+
+
+def _missing(unit: str, machine: Machine, *, is_system: bool) -> str:
+    """Return the command without which a unit does not start with the machine, "" if none is."""
+    said = _ask("is-enabled", unit, machine, is_system=is_system)
+    if said == "disabled":
+        return f"systemctl {'' if is_system else '--user '}enable {unit}"
+    # Where an account lingers, its units run while nobody is logged in (loginctl(1)).
+    lingers = os.path.exists(machine.place(f"{_LINGERING}/{machine.user}"))
+    return f"loginctl enable-linger {machine.user}" if said and not (is_system or lingers) else ""
+
+
+def _ask(what: str, unit: str, machine: Machine, *, is_system: bool) -> str:
     scope = () if is_system else ("--user",)
-    said = machine.run(("systemctl", *scope, "is-active", unit), limit=LOOK_SECONDS).out.strip()
-    return (_ACTIVE | _INACTIVE).get(said)
+    return machine.run(("systemctl", *scope, what, unit), limit=LOOK_SECONDS).out.strip()
 
 
 def _services(folder: str, env_path: str, machine: Machine) -> Iterator[str]:

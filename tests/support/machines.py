@@ -148,6 +148,11 @@ class Played:
             if deed == "is-active":
                 is_active = unit in self.active
                 return Completed(0 if is_active else 3, out="active" if is_active else "inactive")
+            if deed == "is-enabled":
+                is_enabled = unit in self.enabled
+                return Completed(
+                    0 if is_enabled else 1, out="enabled" if is_enabled else "disabled"
+                )
             if deed in ("enable", "restart") and not (folder / unit).exists():
                 return Completed(5, err=f"Unit {unit} not found.")
             if deed == "enable":

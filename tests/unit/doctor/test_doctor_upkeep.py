@@ -1,6 +1,7 @@
 """Who sees to the next token, and what the report's last word makes of it."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 from support.hostile import jwt
@@ -18,6 +19,7 @@ NOON = ist("2026-11-20 12:00")
 WATCHED_AT_NOON = Attendance(4711, "", NOON)
 UNIT = Scheduler("systemd", False, "upstox-token-refresh", "/home/t/x.service", is_active=True)
 CRON = Scheduler("cron", False, "", "crontab of trader", is_active=None)
+AT_LOGIN = replace(UNIT, missing="loginctl enable-linger trader")
 ASLEEP = Scheduler("systemd", False, "upstox-token-refresh", "/home/t/x.service", is_active=False)
 
 
@@ -33,6 +35,7 @@ ASLEEP = Scheduler("systemd", False, "upstox-token-refresh", "/home/t/x.service"
         (NOBODY, [ASLEEP], "warn", "none looks after"),
         (WATCHED, [UNIT], "ok", "installed"),
         (WATCHED, [UNIT, CRON], "warn", "2 schedulers"),
+        (WATCHED, [AT_LOGIN], "warn", "does not start with the machine"),
     ],
 )
 def test_who_looks_after_the_file(house, tell, attendance, schedulers, level, words):

@@ -177,6 +177,7 @@ def test_what_is_found_says_whether_it_is_active(played, install_on):
     install_on(played, "systemd-timer", "--apply")
     timer = str(played.user_units / "upstox-token-once.timer")
     name = "upstox-token-refresh"
+    let_linger(played)
     active = find_schedulers(env_file, played.machine)
     played.active.clear()
     stopped = find_schedulers(env_file, played.machine)
@@ -186,6 +187,27 @@ def test_what_is_found_says_whether_it_is_active(played, install_on):
     assert active == [Scheduler("systemd-timer", False, name, timer, True)]
     assert stopped == [Scheduler("systemd-timer", False, name, timer, False)]
     assert unknown == [Scheduler("systemd-timer", False, name, timer, None)]
+
+
+def let_linger(played):
+    mark = played.root / "var/lib/systemd/linger" / played.machine.user
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+
+
+def test_what_does_not_start_with_the_machine_names_what_is_missing(played, install_on):
+    """A unit that is not enabled; a user's own, while the account does not linger."""
+    env_file = str(played.env_file())
+    install_on(played, "systemd", "--apply")
+    (at_login,) = find_schedulers(env_file, played.machine)
+    let_linger(played)
+    (at_boot,) = find_schedulers(env_file, played.machine)
+    played.enabled.clear()
+    (never,) = find_schedulers(env_file, played.machine)
+
+    assert at_login.missing == f"loginctl enable-linger {played.machine.user}"
+    assert at_boot.missing == ""
+    assert never.missing == "systemctl --user enable upstox-token-refresh.service"
 
 
 @pytest.mark.parametrize("platform", ["linux", "darwin", "win32", "freebsd14"])
