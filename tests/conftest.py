@@ -4,6 +4,11 @@ import os
 import socket
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How fast a machine draws examples is no property of the code.
+settings.register_profile("any machine", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 # What else of a developer's machine would change what a program here does.
 _OTHER_SETTINGS = (

@@ -12,7 +12,7 @@ from broker_tokens.expiry import next_cut
 from broker_tokens.model import Approval, Session
 from broker_tokens.policy import Life, Rules, Situation
 
-many = budget(max_examples=400, deadline=None, derandomize=True, database=None)
+many = budget(max_examples=150, deadline=None, derandomize=True, database=None)
 
 seconds = st.integers(0, 14 * 86_400)
 clock_times = st.times().map(lambda at: at.replace(second=0, microsecond=0))

@@ -28,7 +28,7 @@ from broker_tokens.policy import (
     decide,
 )
 
-thorough = budget(max_examples=400, deadline=None, derandomize=True, database=None)
+thorough = budget(max_examples=150, deadline=None, derandomize=True, database=None)
 outcomes = st.sampled_from(["taken", "lost", "refused", "failed"])
 
 

@@ -194,7 +194,7 @@ any_value = st.one_of(
 )  # fmt: skip
 
 
-@budget(max_examples=500, deadline=None, derandomize=True, database=None)
+@budget(max_examples=200, deadline=None, derandomize=True, database=None)
 @given(st.data())
 def test_no_damage_stops_the_plan(tmp_path_factory, data):
     """Whatever stands in any place: it is loaded, the plan decides, and it is saved again."""
