@@ -119,7 +119,7 @@ class Machine:
 def this_machine(environ: Mapping[str, str] | None = None) -> Machine:
     """Return the machine and user that this program runs on and as."""
     surroundings = os.environ if environ is None else environ
-    uid = os.getuid() if sys.platform != "win32" else -1
+    uid: int = getattr(os, "getuid", lambda: -1)()  # Windows has none
     return Machine(
         platform=sys.platform,
         home=os.path.expanduser("~"),
