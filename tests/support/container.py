@@ -94,7 +94,7 @@ class Image:
             *_box("--bind", str(data), "/data", "--ro-bind", str(self.home), HOME),
             *("--remount-ro", "/", "--clearenv", *variables),
             # The packages that pip has not been let load again; a name on this path is no install.
-            *("--setenv", "PYTHONPATH", PACKAGES),
+            *("--setenv", "PYTHONPATH", "/packages"),
             *("--chdir", self.dockerfile.all("WORKDIR")[-1], "--", *command),
         ]
 
@@ -144,10 +144,11 @@ def _install(context: Path, home: Path) -> None:
 def _box(*mounts: str) -> list[str]:
     """Return the beginning of a command in a root of its own, in which nothing of ours is."""
     system = [path for path in ("/usr", "/etc", "/lib", "/lib64", "/bin") if os.path.exists(path)]
-    read_only = [*system, sys.base_prefix, PACKAGES]
+    read_only = [*system, sys.base_prefix]
     return [
         *("bwrap", "--die-with-parent", "--unshare-user", "--uid", "1000", "--gid", "1000"),
         *("--unshare-pid", "--as-pid-1", "--unshare-ipc", "--cap-drop", "ALL", "--new-session"),
+        *("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"),
         *(word for path in read_only for word in ("--ro-bind", path, path)),
-        *("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", *mounts),
+        *("--ro-bind", PACKAGES, "/packages", *mounts),
     ]
