@@ -83,7 +83,7 @@ class Loop:
         try:
             outcome = self._service.tick()
             self._next_due = outcome.next_due
-            self._standing = standing(outcome.look)
+            self._standing = _standing(outcome)
             self._look_after(outcome.look)
             self._say_next(outcome)
         except TokenError as error:
@@ -109,3 +109,9 @@ class Loop:
         self._last_news = news
         log.log(level, "%s", words)
         return True
+
+
+def _standing(outcome: Outcome) -> str:
+    """Say how things stand, with what kept the tick from its work, if the state does not say it."""
+    words, error = standing(outcome.look), outcome.error
+    return words if error is None or error.cause in words else f"{words} {error.cause}"

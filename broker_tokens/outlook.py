@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from broker_tokens.attendance import Attendance
+from broker_tokens.attendance import LONGEST_SILENCE, Attendance
 from broker_tokens.clock import IST, format_duration, format_ist, last_occurrence
 from broker_tokens.expiry import CUT, is_read_only
 from broker_tokens.forecast import first_due
@@ -66,7 +66,7 @@ def _judge(look: Look, attendance: Attendance, session: Session) -> _Verdict:
         limits = ", which is for reading only" if token and is_read_only(token) else ""
         return Level.OK, f"covered by the stored token{limits}"
     return (
-        _of_the_app(look)
+        _of_the_app(look, attendance)
         or _of_an_open_session(look, attendance, session)
         or _of_the_watch(look, attendance, session)
         or _of_a_silent_renewal(look, session)
@@ -74,9 +74,18 @@ def _judge(look: Look, attendance: Attendance, session: Session) -> _Verdict:
     )
 
 
-def _of_the_app(look: Look) -> _Verdict | None:
+def lacks_credentials(look: Look, attendance: Attendance) -> bool:
+    """Whether nobody has the app's credentials.
+
+    Who looks after the `.env` has them, perhaps from systemd or its own environment: without, it
+    does not look.
+    """
+    return not (look.settings.has_credentials or attendance.is_watched(look.now))
+
+
+def _of_the_app(look: Look, attendance: Attendance) -> _Verdict | None:
     """Judge what no hour and no retry mends."""
-    if not look.settings.has_credentials:
+    if lacks_credentials(look, attendance):
         missing = "Client ID/Secret not found, so nobody can log in or renew"
         return Level.CRITICAL, f"NOT SAFE: {missing}"
     if look.is_app_refused:
@@ -124,8 +133,23 @@ def _of_a_silent_renewal(look: Look, session: Session) -> _Verdict | None:
         tries = "once" if situation.failures == 1 else f"{situation.failures} times"
         deed = f", or {_deed_now(look)}" if is_late else ""
         return Level.WARNING, f"silent renewal has failed {tries}; next try {at}{deed}"
+    if (since := _overdue_since(look)) is not None:
+        what = f"silent renewal was due at {format_ist(since)} and has not come"
+        return Level.WARNING, f"{what}; the log says why, or {_deed_now(look)}"
     is_well = situation.is_live(look.now) or not is_late
     return Level.OK if is_well else Level.WARNING, f"will be renewed silently at {at}"
+
+
+def _overdue_since(look: Look) -> datetime | None:
+    """Return since when a silent renewal has not come that somebody should have made long ago.
+
+    A disk or a lock may keep it from even being tried, which no count of failures tells.
+    """
+    expires_at, due = look.situation.expires_at, last_occurrence(look.now, CUT) + GRACE_AFTER_CUT
+    if look.situation.is_live(look.now):
+        return None
+    due = max(due, expires_at) if expires_at is not None else due
+    return due if look.now - due >= LONGEST_SILENCE else None
 
 
 def _covering_renewal_at(look: Look, session: Session) -> datetime:

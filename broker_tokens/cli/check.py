@@ -11,6 +11,9 @@ from broker_tokens.env_path import locate
 from broker_tokens.errors import EXIT_OK
 from broker_tokens.secrets import redact
 
+# What only a broker that takes the token can have said.
+_ANSWERED = ("price", "account")
+
 
 def run(options: argparse.Namespace) -> int:
     """Ask three questions, and answer each in a line; a refusal of the token is remembered."""
@@ -30,6 +33,6 @@ def run(options: argparse.Namespace) -> int:
 def _verdict(found: list[Finding]) -> str:
     if worst_exit_code(found) == EXIT_OK:
         return "Token is valid and working!"
-    if any(finding.level is not Level.FAIL for finding in found):
+    if any(each.topic in _ANSWERED and each.level is not Level.FAIL for each in found):
         return "The token is alive, but not everything works."
     return "Whether the token works could not be found out."

@@ -155,7 +155,7 @@ def _read_line() -> str:
 
 def _line() -> str:
     # pythonw.exe has no standard input; a pipe of PowerShell may begin with a byte order mark.
-    return sys.stdin.readline(_LONGEST_LINE).strip("\ufeff \t\r\n") if sys.stdin else ""
+    return sys.stdin.readline(_LONGEST_LINE).strip().strip("\ufeff").strip() if sys.stdin else ""
 
 
 def _nothing_pasted() -> LoginRequired:

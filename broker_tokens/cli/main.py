@@ -138,7 +138,7 @@ def _status(options: argparse.Namespace) -> int:
     answer(status.as_json(report) if options.json else status.as_text(report))
     if (warning := open_to_others(locate(options.env_file))) is not None:
         say(warning)
-    return status.exit_code(report.look)
+    return status.exit_code(report)
 
 
 def _report(options: argparse.Namespace) -> status.Report:

@@ -137,8 +137,7 @@ def _serve(options: argparse.Namespace, env_path: str) -> int:
             with suppress(TokenError):  # what is wrong with the files is said by the first look
                 TokenStore(env_path, pause=waker.pause).clear_leftovers()
             if is_once:
-                heartbeat.beat_once()
-                code = _once(service, aftermath, force=options.force)
+                code = _once(service, aftermath, heartbeat, force=options.force)
                 aftermath.finish(_ONCE_LIMIT, lambda: waker.stopping)
                 return code
             with (
@@ -203,12 +202,14 @@ def _keep_running(
     return EXIT_OK
 
 
-def _once(service: TokenService, aftermath: Aftermath, *, force: bool) -> int:
+def _once(service: TokenService, aftermath: Aftermath, heartbeat: Heartbeat, *, force: bool) -> int:
     if force:
         code = _forced(service)
+        heartbeat.beat_once()
         aftermath.look_after(service.look())
         return code
     outcome = service.tick()
+    heartbeat.beat_once()  # not before: with a wrong setting it has not looked after anything
     aftermath.look_after(outcome.look)
     log.debug("%s", next_step(outcome.look).sentence(outcome.look.now))
     code = exit_code(outcome)

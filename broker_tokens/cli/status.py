@@ -12,7 +12,7 @@ from broker_tokens.errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_PERSON, EXIT_
 from broker_tokens.forecast import next_step
 from broker_tokens.look import Look
 from broker_tokens.model import Approval, Failure
-from broker_tokens.outlook import outlook
+from broker_tokens.outlook import lacks_credentials, outlook
 from broker_tokens.policy import Life
 
 FORMAT = 1
@@ -39,12 +39,13 @@ def state_of(look: Look) -> str:
     return "live" if look.situation.is_live(look.now) else "expired"
 
 
-def exit_code(look: Look) -> int:
+def exit_code(report: Report) -> int:
     """Return 0 while a token is live, else the code of what stands in the way."""
+    look = report.look
     if look.situation.is_live(look.now):
         return EXIT_OK
     is_refused = look.state.has_refused(look.settings.credentials_fingerprint)
-    if is_refused or not look.settings.has_credentials:
+    if is_refused or lacks_credentials(look, report.attendance):
         return EXIT_CONFIGURATION
     time_helps = look.situation.is_silent or look.is_backing_off
     return EXIT_TEMPORARY if time_helps or look.situation.life is Life.UNKNOWN else EXIT_PERSON
@@ -57,7 +58,7 @@ def as_text(report: Report) -> str:
         f"state:         {state_of(look)}",
         f"next session:  {outlook(look, report.attendance).sentence.removeprefix('Session of ')}",
         f"account:       {look.tokens.user_id or '-'}",
-        *_token_lines(look),
+        *_token_lines(report),
         *_history_lines(look),
         f"next step:     {_next_words(look)}",
         f"looked after:  {_attendance_words(report)}",
@@ -67,8 +68,8 @@ def as_text(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _token_lines(look: Look) -> list[str]:
-    lines = []
+def _token_lines(report: Report) -> list[str]:
+    look, lines = report.look, []
     expires_at = look.situation.expires_at
     if expires_at is not None:
         words = f"in {format_duration(expires_at - look.now)}" if expires_at > look.now else "past"
@@ -76,8 +77,10 @@ def _token_lines(look: Look) -> list[str]:
     if look.tokens.access_token is not None:
         lines.append(f"fingerprint:   {look.tokens.access_token.fingerprint}")
     lines.append(f"refresh token: {'stored' if look.tokens.refresh_token else 'none'}")
-    if not look.settings.has_credentials:
+    if lacks_credentials(look, report.attendance):
         lines.append("configuration: Client ID/Secret not found, so nobody can log in or renew")
+    elif not look.settings.has_credentials:
+        lines.append("configuration: Client ID/Secret not found here; what looks after it has them")
     return lines
 
 

@@ -42,8 +42,11 @@ def _is_ours(path: str) -> bool:
 
 
 def check_writable(case: Case) -> Iterator[Finding]:
-    """Whether a new token could be stored, found out as before each renewal."""
-    if case.env_path is None or not case.is_readable:
+    """Whether a new token could be stored, found out as before each renewal.
+
+    Not by another user: what is made for that beside the `.env` would be that user's.
+    """
+    if case.env_path is None or not (case.is_readable and _is_ours(case.store.path)):
         return
     try:
         with case.store.writing() as writer:
@@ -51,7 +54,7 @@ def check_writable(case: Case) -> Iterator[Finding]:
     except TokenError as error:
         yield failed("writable", error)
     else:
-        yield ok("writable", "a new token can be stored; nothing was changed")
+        yield ok("writable", "a new token can be stored")
 
 
 def check_lines(case: Case) -> Iterator[Finding]:

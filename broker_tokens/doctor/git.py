@@ -44,10 +44,11 @@ def _judge(git: Git, name: str) -> Iterator[Finding]:
         git("ls-files", "--error-unmatch", "--", name),
         git("check-ignore", "-q", "--", name),
     )
-    if tracked.code not in (0, 1) or ignored.code not in (0, 1):
+    committed = git("log", "--all", "--max-count=1", "--format=%h", "--", name)
+    if tracked.code not in (0, 1) or ignored.code not in (0, 1) or committed.code != 0:
         yield warn(
             "git",
-            "the .env is in a git repository, and git cannot be asked whether it ignores the file",
+            "the .env is in a git repository, and git cannot be asked whether it has the file",
             "Install git, or run `git status` there: it says what it does not like.",
         )
     elif tracked.code == 0:
@@ -57,7 +58,7 @@ def _judge(git: Git, name: str) -> Iterator[Finding]:
             f"git rm --cached {name}, add a line with {name} to .gitignore, commit; and"
             f" {_AFTERWARDS}",
         )
-    elif git("log", "--all", "--max-count=1", "--format=%h", "--", name).out.strip():
+    elif committed.out.strip():
         yield warn(
             "git",
             "git no longer tracks the .env, but an older commit holds it",

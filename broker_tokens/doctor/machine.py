@@ -4,7 +4,6 @@ import importlib.metadata
 import importlib.util
 import platform
 import re
-import ssl
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -38,11 +37,14 @@ def version_of(name: str) -> str | None:
 
 def check_python(find: FindVersion = version_of) -> Iterator[Finding]:
     """Python, OpenSSL, our own version, and the packages that we stand on."""
-    yield ok(
-        "python",
-        f"Python {platform.python_version()} on {platform.system()} {platform.release()},"
-        f" {ssl.OPENSSL_VERSION}",
-    )
+    python = f"Python {platform.python_version()} on {platform.system()} {platform.release()}"
+    try:
+        import ssl
+    except ImportError:  # built without, or its OpenSSL was replaced under it
+        remedy = "Install that Python anew, or make the virtual environment with another one."
+        yield fail("python", f"{python}, which cannot load its ssl module", remedy)
+    else:
+        yield ok("python", f"{python}, {ssl.OPENSSL_VERSION}")
     found = {name: find(name) for name in NEEDED}
     versions = [f"{NEEDED[name][0]} {version}" for name, version in found.items() if version]
     if (urllib3 := find("urllib3")) is not None:

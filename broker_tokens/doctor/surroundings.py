@@ -69,10 +69,7 @@ def free_bytes(folder: str) -> int:
 
 def installed_here(env_path: str) -> Sequence[Scheduler]:
     """Return what is installed on this machine for a `.env`."""
-    try:
-        return find_schedulers(env_path, this_machine())
-    except (OSError, LookupError):  # a container's user may have no name
-        return ()
+    return find_schedulers(env_path, this_machine())
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,9 @@ def _attendance(case: Case) -> Iterator[Finding]:
         yield ok("service", f"--once looks after this .env, {last}")
     elif not any(each.is_active is not False for each in case.schedulers):
         yield warn("service", "none looks after this .env, so nobody renews or asks", _INSTALL)
+    elif seen.last_look is not None:
+        words = f"what is installed has not looked for long: {last}"
+        yield warn("service", words, "See whether cron, the timer or the task runs, and its log.")
 
 
 def check_failures(case: Case) -> Iterator[Finding]:

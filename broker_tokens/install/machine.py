@@ -123,10 +123,17 @@ def this_machine(environ: Mapping[str, str] | None = None) -> Machine:
     return Machine(
         platform=sys.platform,
         home=os.path.expanduser("~"),
-        user=getpass.getuser(),
+        user=_user(uid),
         uid=uid,
         environ=surroundings,
         # Not resolved: through the link in .venv/bin Python finds that environment's packages.
         interpreter=sys.executable,
         run=Runner(surroundings, uid),
     )
+
+
+def _user(uid: int) -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, LookupError, ImportError):  # the user of a container may have no name
+        return str(uid)

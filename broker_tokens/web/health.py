@@ -88,9 +88,7 @@ class Health:
         yield _gauge(
             "last_look_timestamp_seconds", "When the service's loop last looked.", _epoch(seen)
         )
-        yield _gauge(
-            "files_readable", "Whether the .env and its settings can be read.", int(is_readable)
-        )
+        yield _gauge("files_readable", "Whether the .env can be read.", int(is_readable))
         counted = sorted(self._refused().items())
         yield Metric(
             "upstox_token_refused_requests_total",

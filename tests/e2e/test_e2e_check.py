@@ -130,6 +130,17 @@ def test_a_read_only_token_of_a_year(doors):
     assert "read-only" in ended.out
 
 
+def test_a_broker_that_answers_nothing_has_not_called_the_token_alive(doors):
+    """What the token says of itself is no answer of Upstox's."""
+    paste(doors, doors.broker.mint_analytics())
+    for endpoint in (Endpoint.LTP, Endpoint.PROFILE, Endpoint.FEED):
+        doors.broker.faults[endpoint] = ["UDAPI100500"]
+    ended, levels = check(doors)
+
+    assert (ended.code, levels["class"]) == (75, "warn")
+    assert "could not be found out" in ended.out
+
+
 def test_the_wrong_class_of_token(doors):
     """An extended token that is not taken for prices is told as what it is, and is not dead."""
     doors.log_in()

@@ -213,7 +213,9 @@ def test_no_env(doors):
     assert "none.env" in ended.err
 
 
-@pytest.mark.parametrize("dress", ["{}", "access_token={}", "Bearer {}", "'{}'", "  {}  "])
+@pytest.mark.parametrize(
+    "dress", ["{}", "access_token={}", "Bearer {}", "'{}'", "  {}  ", "\u00a0{}\u2003", "\ufeff{}"]
+)
 def test_paste_token(doors, dress):
     """A ready token is probed, its account pinned, and stored as it is meant."""
     token = doors.broker.mint()

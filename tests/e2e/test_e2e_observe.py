@@ -65,6 +65,29 @@ def test_the_status_sees_once(doors):
     assert age(after["last_look"]) < timedelta(minutes=5)
 
 
+def test_once_with_a_wrong_setting_has_looked_after_nothing(doors):
+    """What cannot even begin is no reason to be at ease."""
+    doors.set(UPSTOX_SESSION="sometimes")
+    ended = doors.run(*ONCE)
+    doors.set(UPSTOX_SESSION="09:00-15:30")
+
+    assert ended.code == 78
+    assert not shown(doors)["attendance"]["is_watched"]
+
+
+def test_credentials_of_the_service_alone(doors):
+    """With the app's keys in the service's own environment, a look from elsewhere is no alarm."""
+    keys = {name: doors.values[name] for name in ("UPSTOX_CLIENT_ID", "UPSTOX_CLIENT_SECRET")}
+    doors.write(UPSTOX_CLIENT_ID=None, UPSTOX_CLIENT_SECRET=None)
+    with doors.start(*SERVICE, environ=keys) as running:
+        running.wait_for("Next:")
+        during = shown(doors)["outlook"]["sentence"]
+        running.stop()
+
+    assert "Client ID/Secret not found" not in during
+    assert "Client ID/Secret not found" in shown(doors)["outlook"]["sentence"]
+
+
 def test_looking_leaves_no_trace(doors):
     """The status makes no file beside the `.env`."""
     before = os.listdir(doors.folder)

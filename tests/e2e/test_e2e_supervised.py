@@ -5,7 +5,7 @@ import socket
 import uuid
 
 import pytest
-from support.doors import LIMIT, LTP, SERVICE, TOKEN
+from support.doors import LIMIT, LTP, SERVICE, TOKEN, can_be_powerless
 from support.scripted_upstox import Hang
 
 from broker_tokens.simulator.wire import Response
@@ -52,6 +52,18 @@ def test_ready_although_the_first_tick_fails(due, inbox):
 
     assert ready == "READY=1"
     assert status.startswith("STATUS=No live token is stored. The last try failed: ")
+
+
+@pytest.mark.skipif(not can_be_powerless(), reason="file modes do not count for this user")
+def test_what_keeps_a_renewal_from_being_tried_is_in_the_status(due, inbox):
+    """A file that cannot be written leaves no failure in the state; the status names it."""
+    due.env_file.chmod(0o400)
+    with due.start(*SERVICE, environ=supervised(inbox), powerless=True) as running:
+        _, status = inbox.recv(65_536).decode().split("\n")
+        running.stop()
+
+    assert status.startswith("STATUS=No live token is stored. Next: renew silently")
+    assert f"{due.env_file} cannot be written" in status
 
 
 def test_a_stop_during_the_first_tick(doors, inbox):

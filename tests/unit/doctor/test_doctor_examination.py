@@ -195,8 +195,11 @@ def test_another_name_of_a_credential_outranks_too(house, tell):
 def test_a_file_of_another_user(house, tell, monkeypatch):
     """Whoever is not root and does not own it is told to be the one who does."""
     monkeypatch.setattr(os, "geteuid", lambda: 12_345)
+    told = tell()
 
-    assert "another user" in tell().words(".env")
+    assert "another user" in told.words(".env")
+    assert told["writable"] is None
+    assert not list(house.env_file.parent.glob(".env.*")), "it makes nothing that would be its own"
 
 
 @pytest.mark.parametrize(
@@ -204,8 +207,10 @@ def test_a_file_of_another_user(house, tell, monkeypatch):
     [
         ({}, "warn"),
         ({"ls-files": 128, "check-ignore": 0}, "warn"),
-        ({"ls-files": 1, "check-ignore": 0}, "ok"),
-        ({"ls-files": 0, "check-ignore": 1}, "fail"),
+        ({"ls-files": 1, "check-ignore": 0}, "warn"),
+        ({"ls-files": 1, "check-ignore": 0, "log": 128}, "warn"),
+        ({"ls-files": 1, "check-ignore": 0, "log": 0}, "ok"),
+        ({"ls-files": 0, "check-ignore": 1, "log": 0}, "fail"),
     ],
 )
 def test_git_that_cannot_answer(house, tell, codes, level):

@@ -1,6 +1,7 @@
 """Python, packages, the zone, the disk: what can be wrong before any `.env` is read."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,15 @@ def test_versions_are_compared_as_numbers(version, is_well):
     assert any(each.level == "fail" for each in found) is not is_well
     if not is_well:
         assert f"requests {version} is too old; 2.33" in found[-1].words
+
+
+def test_a_python_without_ssl(monkeypatch):
+    """Nothing can be asked of a broker then; the report goes on."""
+    monkeypatch.setitem(sys.modules, "ssl", None)
+    found = list(check_python(lambda _: "99"))
+
+    assert [each.level for each in found] == ["fail", "ok"]
+    assert "cannot load its ssl module" in found[0].words
 
 
 def test_no_package_at_all():

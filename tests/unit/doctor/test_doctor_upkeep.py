@@ -14,6 +14,7 @@ from broker_tokens.simulator.broker import Endpoint
 
 NOW = ist("2026-11-20 06:00")
 NOBODY = Attendance(None, "", None)
+LONG_AGO = Attendance(None, "", ist("2026-11-18 06:00"), is_by_once=True)
 WATCHED = Attendance(4711, "", NOW)
 NOON = ist("2026-11-20 12:00")
 WATCHED_AT_NOON = Attendance(4711, "", NOON)
@@ -36,6 +37,8 @@ ASLEEP = Scheduler("systemd", False, "upstox-token-refresh", "/home/t/x.service"
         (WATCHED, [UNIT], "ok", "installed"),
         (WATCHED, [UNIT, CRON], "warn", "2 schedulers"),
         (WATCHED, [AT_LOGIN], "warn", "does not start with the machine"),
+        (LONG_AGO, [CRON], "warn", "has not looked for long: last look Wed 18 Nov"),
+        (LONG_AGO, [UNIT], "warn", "has not looked for long"),
     ],
 )
 def test_who_looks_after_the_file(house, tell, attendance, schedulers, level, words):

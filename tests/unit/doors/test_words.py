@@ -125,6 +125,10 @@ def test_a_defect_of_ours_shows_its_place_and_no_secret(capsys):
     assert "planted" not in shown
 
 
+def code_of(look, seen=NOBODY):
+    return status.exit_code(status.Report(look, seen))
+
+
 def text_of(look, seen=NOBODY, schedulers=None):
     return status.as_text(status.Report(look, seen, schedulers))
 
@@ -188,7 +192,7 @@ def test_status_of_a_day(tmp_path):
         house.set(access_token="from-another-tool")
         seen.append(house.service().look())
 
-    assert [(status.state_of(look), status.exit_code(look)) for look in seen] == [
+    assert [(status.state_of(look), code_of(look)) for look in seen] == [
         ("missing", 77),
         ("live", 0),
         ("expired", 77),
@@ -196,6 +200,16 @@ def test_status_of_a_day(tmp_path):
     ]
     assert "in 19 h 30 min" in text_of(seen[1])
     assert "past" in text_of(seen[2])
+
+
+def test_status_of_credentials_that_the_service_alone_has():
+    """Whoever looks after the file has them, so nothing is wrong with the configuration."""
+    look = look_at(NOON, token=None, expires_at=None, UPSTOX_CLIENT_ID="")
+    watched = Attendance(4711, "", NOON)
+
+    assert (code_of(look), code_of(look, watched)) == (78, 77)
+    assert "so nobody can log in" in text_of(look)
+    assert "what looks after it has them" in text_of(look, watched)
 
 
 def test_status_shows_the_last_failure(tmp_path):
@@ -209,4 +223,4 @@ def test_status_shows_the_last_failure(tmp_path):
     assert "refuses the connection" in text_of(look)
     assert "renew silently" in text_of(look)
     assert look.state.retry_at - look.now <= timedelta(seconds=5)
-    assert status.exit_code(look) == 75
+    assert code_of(look) == 75

@@ -143,6 +143,15 @@ def test_this_machine(tmp_path):
     assert owner_of(str(tmp_path / "none")) == ""
 
 
+def test_a_user_without_a_name(monkeypatch):
+    """A container's user is its number; looking at the machine ends in no defect."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+
+    assert this_machine({}).user == str(os.getuid())
+
+
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root gives files away")
 def test_an_owner_without_a_name(tmp_path):
     """Is told by its number."""

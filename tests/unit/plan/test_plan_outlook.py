@@ -87,9 +87,19 @@ HOURS = {
     "what 02:00 brings does not cover the day, what 03:31 brings does": hour(
         "2026-11-20 01:00", OK, "will be renewed silently at Fri 20 Nov 2026 03:31", token=TODAY,
         silent=True),
-    "a machine that was asleep over 08:00 renews now": hour(
-        "2026-11-20 08:20", WARNING, "will be renewed silently at Fri 20 Nov 2026 08:20",
+    "a silent renewal is due and about to come": hour(
+        "2026-11-20 03:35", OK, "will be renewed silently at Fri 20 Nov 2026 03:35", token=TODAY,
+        silent=True),
+    "a silent renewal is kept from coming, by a full disk or a lock": hour(
+        "2026-11-20 03:36", WARNING, "was due at Fri 20 Nov 2026 03:31 IST and has not come",
         token=TODAY, silent=True),
+    "the same, where no token is stored": hour(
+        "2026-11-20 07:59", WARNING, "has not come; the log says why, or log in", silent=True),
+    "a token that ended in the day, and its renewal is kept from coming": hour(
+        "2026-11-20 07:00", WARNING, "was due at Fri 20 Nov 2026 06:00 IST",
+        token="2026-11-20 06:00", silent=True),
+    "a machine that was asleep over 08:00 renews now": hour(
+        "2026-11-20 08:20", WARNING, "was due at Fri 20 Nov 2026 03:31", token=TODAY, silent=True),
     "silent renewals fail in the night": hour(
         "2026-11-20 04:00", WARNING, "has failed 5 times; next try Fri 20 Nov 2026 04:05",
         token=TODAY, silent=True, failures=5, retry="2026-11-20 04:05"),
@@ -150,7 +160,13 @@ HOURS = {
     "another app was refused": hour(
         "2026-11-19 20:00", OK, "needs you at 08:00", refused=("00000000",)),
     "no credentials": hour(
-        "2026-11-19 20:00", CRITICAL, "NOT SAFE: Client ID/Secret not found", UPSTOX_CLIENT_ID=""),
+        "2026-11-19 20:00", CRITICAL, "NOT SAFE: Client ID/Secret not found", UPSTOX_CLIENT_ID="",
+        watch="nobody"),
+    "credentials that the service alone has, from systemd": hour(
+        "2026-11-19 20:00", OK, "needs you at 08:00", UPSTOX_CLIENT_ID=""),
+    "the same, and the service hangs": hour(
+        "2026-11-19 20:00", CRITICAL, "NOT SAFE: Client ID/Secret not found", UPSTOX_CLIENT_ID="",
+        minutes=5),
 }  # fmt: skip
 
 
