@@ -70,7 +70,9 @@ def _tell_of_unit(options: argparse.Namespace) -> int:
         return EXIT_OK
     store = TokenStore(_env_path(options.env_file))
     notifier = Notifier(store, lambda: _channels(store, environ), Courier(), environ)
-    notifier.tell(notice, system_clock())
+    # After each end of a service that is started again and again, only what can be noted is told;
+    # the alert of a unit that stays down is limited by systemd itself.
+    notifier.tell(notice, system_clock(), only_if_noted="SERVICE_RESULT" in environ)
     return EXIT_OK
 
 

@@ -11,7 +11,7 @@ from broker_tokens.doctor.finding import Finding, fail, ok, warn
 from broker_tokens.errors import EXIT_PERSON
 from broker_tokens.forecast import renewal_sentence
 from broker_tokens.install.schedulers import described, removal
-from broker_tokens.notices import channels
+from broker_tokens.notices import channels, commands
 
 _INSTALL = "Start it: python token_refresh_service.py; or install one: upstox-token install"
 
@@ -108,8 +108,7 @@ def _program(key: str, line: str, case: Case) -> Iterator[Finding]:
     if not line:
         return
     program = programs.split(line)[0]
-    # What stands before the program of a shell's line, as in `KEY=secret program`, is not shown.
-    shown = program.partition("=")[0]
+    shown = commands.shown(program)
     if shutil.which(program, path=case.surroundings.environ.get("PATH")) is not None:
         yield ok(key, f"its program {shown!r} is there")
         return

@@ -67,9 +67,14 @@ def run(
             )
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "its words are not usable"
-            return Finished(f"The command {words[0]!r} cannot be started: {reason}.")
-        problem = _wait(process, words[0], limit)
+            return Finished(f"The command {shown(words[0])!r} cannot be started: {reason}.")
+        problem = _wait(process, shown(words[0]), limit)
         return Finished(problem, _tail(said, hide))
+
+
+def shown(program: str) -> str:
+    """Return a command's first word as it may be shown: in `KEY=secret program` it is a secret."""
+    return program.partition("=")[0]
 
 
 def _inherited(variables: Mapping[str, str]) -> dict[str, str]:

@@ -1,12 +1,17 @@
-"""Which notices get through: each once a day, seven in all, and always room for what counts."""
+"""Which notices get through: each once a day, seven in all, and always room for what counts.
+
+That the service itself has failed does not count among the seven: the worse the morning, the more
+it matters.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from broker_tokens.clock import ist_date
-from broker_tokens.notices.words import Kind, Notice
+from broker_tokens.notices.words import UNIT_KEY, Kind, Notice
 
 _MOST = 7
+_MOST_OF_UNITS = 3
 
 # Notices come a little out of order where two threads have news; an entry farther ahead was saved
 # under a clock that has been set back since.
@@ -25,11 +30,16 @@ def admit(
         for key, at in noticed.items()
         if ist_date(at) == ist_date(now) and at <= now + _DISORDER
     }
-    if notice.key in today or len(today) >= _room(notice, today):
+    others = {key: at for key, at in today.items() if _is_of_unit(key) is _is_of_unit(notice.key)}
+    if notice.key in today or len(others) >= _room(notice, others):
         return None
-    if notice.is_silent_news and not today:
+    if notice.is_silent_news and not others:
         return None
     return {**today, notice.key: now}
+
+
+def _is_of_unit(key: str) -> bool:
+    return key.startswith(UNIT_KEY)
 
 
 def _room(notice: Notice, today: Mapping[str, datetime]) -> int:
@@ -37,6 +47,8 @@ def _room(notice: Notice, today: Mapping[str, datetime]) -> int:
 
     The alarm's is kept until it is out.
     """
+    if notice.kind is Kind.UNIT_FAILED:
+        return _MOST_OF_UNITS
     is_alarm_out = any(key.startswith("alarm-") for key in today)
     is_news_out = any(key.startswith("token-") for key in today)
     if notice.kind is Kind.ALARM and not is_alarm_out:

@@ -43,24 +43,29 @@ class Notifier:
         if notice is not None:
             self._courier.submit(lambda: self.tell(notice, event.at))
 
-    def tell(self, notice: Notice, at: datetime) -> None:
-        """Send `notice` now, if there is anybody to tell and it was not told today."""
+    def tell(self, notice: Notice, at: datetime, *, only_if_noted: bool = False) -> None:
+        """Send `notice` now, if there is anybody to tell and it was not told today.
+
+        `only_if_noted` is for a process that tells once and forgets: unnoted, it would tell again.
+        """
         settings = self._settings()
-        if not channels.is_any_configured(settings) or not self._admit(notice, at):
+        if not channels.is_any_configured(settings):
+            return
+        if not self._admit(notice, at, only_if_noted=only_if_noted):
             return
         for name, finished in channels.send(notice, settings, self._environ, self._store.redact):
             if finished.problem:
                 said = f" It said: {finished.said}" if finished.said else ""
                 log.warning("A notice through %s failed. %s%s", name, finished.problem, said)
 
-    def _admit(self, notice: Notice, now: datetime) -> bool:
+    def _admit(self, notice: Notice, now: datetime, *, only_if_noted: bool) -> bool:
         """Whether it may be sent; noted before it is, so that a crash can never repeat it."""
         with self._guard:
             try:
                 noticed = self._admit_and_note(notice, now)
             except TokenError as error:
                 log.warning("That a notice is sent could not be noted: %s", error)
-                noticed = admit(notice, self._noticed, now)
+                noticed = None if only_if_noted else admit(notice, self._noticed, now)
             if noticed is not None:
                 self._noticed = noticed
         return noticed is not None

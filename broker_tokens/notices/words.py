@@ -141,6 +141,10 @@ def _hour(instant: datetime) -> str:
     return f"{instant.astimezone(IST):%H:%M} IST"
 
 
+# What the key of a notice about the service itself begins with.
+UNIT_KEY = "unit-"
+
+
 def unit_failed(unit: str, environ: Mapping[str, str]) -> Notice | None:
     """Return what to tell of a systemd unit that has ended, None if it ended as it should.
 
@@ -161,7 +165,7 @@ def unit_failed(unit: str, environ: Mapping[str, str]) -> Notice | None:
     log = f"journalctl {'--user ' if environ.get('MANAGERPID') else ''}-u {unit} -n 50"
     return Notice(
         Kind.UNIT_FAILED,
-        f"unit-{unit}-{result}-{status}",
+        f"{UNIT_KEY}{unit}-{result}-{status}",
         "Upstox: the token service has failed",
         f"{unit}: {what}{detail}. {next_}\nWhy: {log}",
     )

@@ -126,7 +126,7 @@ def test_a_service_that_listens(doors):
     assert "our own service" in told.words("port")
     assert "/notifier/..." in told.words("notifier")
     assert doors.values["UPSTOX_NOTIFIER_SECRET"] not in told.out
-    assert "needs you" in told.out.splitlines()[-1]
+    assert "Session of" in told.out.splitlines()[-1]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="systemd is Linux's")

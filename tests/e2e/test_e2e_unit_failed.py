@@ -69,7 +69,12 @@ def test_a_lost_env_file_is_told_through_the_environments_channel(doors, told, r
     doors.env_file.unlink()
     if reader == "unreadable":
         os.mkdir(doors.env_file)
-    ended = fail(doors, UPSTOX_NOTIFY_COMMAND=command, **KILLED)
+    after_each_end = fail(doors, UPSTOX_NOTIFY_COMMAND=command, **KILLED)
+    silent = told()
+    ended = fail(
+        doors, UPSTOX_NOTIFY_COMMAND=command, **{f"MONITOR_{key}": KILLED[key] for key in KILLED}
+    )
 
+    assert (after_each_end.code, silent) == (0, []), "unnoted, it would be told at every restart"
     assert ended.code == 0
     assert len(told()) == 1

@@ -206,6 +206,13 @@ UNUSABLE = {
 }
 
 
+def test_a_secret_before_a_program_is_not_repeated():
+    """`KEY=secret program` is a shell's line, and the message no place for the secret."""
+    problem = run("APIKEY=planted-hook-99", "true").problem
+
+    assert problem == "The command 'APIKEY' cannot be started: No such file or directory."
+
+
 @pytest.mark.parametrize(("flaw", "reason"), UNUSABLE.values(), ids=UNUSABLE)
 def test_what_cannot_be_started_is_one_sentence(script, tmp_path, flaw, reason):
     """With the system's own reason."""

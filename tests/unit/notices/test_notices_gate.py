@@ -25,7 +25,7 @@ from unit.plan.moments import clock_times, many, session_hours
 from broker_tokens.clock import IST, ist_date
 from broker_tokens.model import PersonNeeded, Session, Stage, State, TokenStored, Way
 from broker_tokens.notices.gate import admit
-from broker_tokens.notices.words import Kind, notice_of
+from broker_tokens.notices.words import Kind, notice_of, unit_failed
 from broker_tokens.stages import stages_of
 from broker_tokens.state_file import load_state, save_state
 
@@ -113,6 +113,29 @@ def test_the_good_news_finds_a_place_on_any_day(events, way):
     phone.tell(*events)
 
     assert phone.tell(stored(NIGHT, way))
+
+
+def broken(unit, status):
+    return unit_failed(unit, {"MONITOR_SERVICE_RESULT": "exit-code", "MONITOR_EXIT_STATUS": status})
+
+
+def test_a_service_that_fails_on_a_bad_morning_is_told():
+    """However much has been said that day, and it takes nobody's place; three times at most."""
+    noticed, sent = {}, []
+    for number in range(10):
+        noticed = admit(broken("a.service", f"{number}"), noticed, OPENS) or noticed
+    units = len(noticed)
+    for minute in range(20):
+        event = died(OPENS + timedelta(minutes=minute), f"{minute:08x}")
+        sent.append(admit(notice_of(event), noticed, event.at))
+        noticed = sent[-1] or noticed
+    late = admit(
+        broken("b.service", "78"), {k: v for k, v in noticed.items() if k[0] != "u"}, NIGHT
+    )
+
+    assert units == 3
+    assert sum(each is not None for each in sent) == MOST - 2, "the alarm and the news keep theirs"
+    assert late is not None
 
 
 @many
