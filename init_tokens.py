@@ -2,7 +2,10 @@
 
 import sys
 
-from broker_tokens.cli.output import guarded
+try:
+    from broker_tokens.cli.output import guarded
+except ImportError as error:  # this Python is too old
+    sys.exit(str(error))
 
 
 def main() -> int:

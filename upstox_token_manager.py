@@ -4,6 +4,7 @@ Importing this costs a strategy next to nothing: no network, no `requests`, no c
 `os.environ`, no logging set-up. What a renewal needs is imported when one is needed.
 """
 
+import broker_tokens  # isort: skip  # noqa: F401 -- says in words when this Python is too old
 import time
 from datetime import UTC, datetime, timedelta
 

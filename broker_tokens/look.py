@@ -40,6 +40,7 @@ class Look:
     broker: Broker
     situation: Situation
     rules: Rules
+    env_path: str = ".env"
 
     @property
     def decision(self) -> Decision:
@@ -99,8 +100,9 @@ class Look:
             )
         failure = self.state.last_failure
         return LoginRequired(
-            "Token is expired or invalid: no live access token is stored, and only a person can"
-            f" get one.{f' (Last failure: {failure.what})' if failure else ''}",
+            f"Token is expired or invalid: no live access token is stored in {self.env_path},"
+            " and only a person can get one."
+            f"{f' (Last failure: {failure.what})' if failure else ''}",
             "Log in: python init_tokens.py",
             login_url=self.login_url,
         )
@@ -129,6 +131,7 @@ def take_look(
             settings.approval_time,
             TradingCalendar(settings.hours, snapshot.state.calendar.days),
         ),
+        env_path=snapshot.path,
     )
 
 

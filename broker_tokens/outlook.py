@@ -168,11 +168,11 @@ def _of_the_person(look: Look, session: Session) -> _Verdict:
     asked_at = _first_asked_at(look, session)
     if look.now >= asked_at:
         return Level.WARNING, f"needs you now: {_deed_now(look)}"
-    deed, notice = "a login", "you will be asked"
-    if look.situation.can_ask_phone:
-        deed = "an approval on the phone, or a login"
-    elif not is_any_configured(look.settings):
-        notice = "only the log will say so, as no channel for notices is set"
+    deed = "an approval on the phone, or a login" if look.situation.can_ask_phone else "a login"
+    notice = "you will be asked"
+    if not is_any_configured(look.settings):
+        whom = "Upstox will ask, else" if look.situation.can_ask_phone else "only"
+        notice = f"{whom} the log will say so, as no channel for notices is set"
     return Level.OK, f"needs you at {asked_at.astimezone(IST):%H:%M} IST: {deed}; {notice}"
 
 

@@ -46,6 +46,7 @@ class Snapshot:
     tokens: StoredTokens
     state: State
     broken_lines: tuple[int, ...] = ()
+    path: str = ".env"
 
 
 class TokenStore:
@@ -85,7 +86,8 @@ class TokenStore:
         text = self.parse(read_whole(path))
         values = text.values
         state = load_state(_state_path(path))
-        return Snapshot(values, read_tokens(values, state), state, text.broken_lines)
+        tokens = read_tokens(values, state)
+        return Snapshot(values, tokens, state, text.broken_lines, self._given_path)
 
     def parse(self, content: bytes) -> EnvText:
         """Return the text of a `.env`, parsed only if it is another than the last one.

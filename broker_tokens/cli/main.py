@@ -198,8 +198,9 @@ def _notifier(options: argparse.Namespace) -> int:
 
 
 def _logout(options: argparse.Namespace) -> int:
-    _service(options).log_out()
-    answer("Logged out; the tokens in .env are empty.")
+    service = _service(options)
+    service.log_out()
+    answer(f"Logged out; the tokens in {service.look().env_path} are empty.")
     return EXIT_OK
 
 

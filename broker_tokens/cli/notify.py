@@ -58,7 +58,9 @@ def _test(options: argparse.Namespace) -> int:
         answer(f"{name}: {redact(finished.problem) or 'sent'}")
         if finished.problem:
             is_well = False
-            say(finished.said)
+            say(
+                finished.said or "Try that command by itself, as the user that the service runs as."
+            )
     return EXIT_OK if is_well else EXIT_TEMPORARY
 
 

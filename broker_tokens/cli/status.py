@@ -57,6 +57,7 @@ def as_text(report: Report) -> str:
     lines = [
         f"state:         {state_of(look)}",
         f"next session:  {outlook(look, report.attendance).sentence.removeprefix('Session of ')}",
+        f"file:          {look.env_path}",
         f"account:       {look.tokens.user_id or '-'}",
         *_token_lines(report),
         *_history_lines(look),

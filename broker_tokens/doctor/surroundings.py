@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -72,6 +73,14 @@ def installed_here(env_path: str) -> Sequence[Scheduler]:
     return find_schedulers(env_path, this_machine())
 
 
+def fitting_kind() -> str:
+    """Return what `upstox-token install` is best told on this machine."""
+    fitting = {"win32": "windows", "darwin": "launchd"}
+    # Where systemd is process 1 there is this folder (sd_booted(3)).
+    has_systemd = os.path.isdir("/run/systemd/system")
+    return fitting.get(sys.platform) or ("systemd" if has_systemd else "cron")
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """Everything impure that a check may use.
@@ -87,5 +96,6 @@ class Surroundings:
     free_bytes: Callable[[str], int] = free_bytes
     attendance: Callable[[str], Attendance] = attendance
     schedulers: Callable[[str], Sequence[Scheduler]] = installed_here
+    fitting_kind: Callable[[], str] = fitting_kind
     lock_timeout: timedelta = _LOCK_TIMEOUT
     is_offline: bool = False

@@ -13,8 +13,6 @@ from broker_tokens.forecast import renewal_sentence
 from broker_tokens.install.schedulers import described, removal
 from broker_tokens.notices import channels, commands
 
-_INSTALL = "Start it: python token_refresh_service.py; or install one: upstox-token install"
-
 
 def check_renewal(case: Case) -> Iterator[Finding]:
     """How the next token will come, and what a person must do for it."""
@@ -60,7 +58,9 @@ def _attendance(case: Case) -> Iterator[Finding]:
     elif seen.is_watched(now):
         yield ok("service", f"--once looks after this .env, {last}")
     elif not any(each.is_active is not False for each in case.schedulers):
-        yield warn("service", "none looks after this .env, so nobody renews or asks", _INSTALL)
+        words = "none looks after this .env, so nobody renews or asks"
+        kind = case.surroundings.fitting_kind()
+        yield warn("service", words, f"Install it: upstox-token install {kind} --apply")
     elif seen.last_look is not None:
         words = f"what is installed has not looked for long: {last}"
         yield warn("service", words, "See whether cron, the timer or the task runs, and its log.")

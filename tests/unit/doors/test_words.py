@@ -1,7 +1,10 @@
 """What people read: log lines, errors, and the status."""
 
 import logging
+import subprocess
+import sys
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from support.house import ist, running_house
@@ -23,6 +26,7 @@ from broker_tokens.model import PersonNeeded, RenewalFailed, Stage, TokenDied, T
 from broker_tokens.secrets import Secret
 from broker_tokens.waker import Stopping
 
+ROOT = Path(__file__).resolve().parents[3]
 OPENS = ist("2026-11-20 09:00")
 NOON = ist("2026-11-20 12:00")
 NOBODY = Attendance(None, "", None)
@@ -224,3 +228,20 @@ def test_status_shows_the_last_failure(tmp_path):
     assert "renew silently" in text_of(look)
     assert look.state.retry_at - look.now <= timedelta(seconds=5)
     assert code_of(look) == 75
+
+
+@pytest.mark.parametrize("door", ["init_tokens.py", "token_refresh_service.py"])
+def test_a_python_that_is_too_old_is_told(door):
+    """Ubuntu 22.04 has 3.10: the version and its place are named, and nothing else."""
+    pretend = "import runpy, sys; sys.version_info = (3, 10, 13, 'final', 0); "
+    run_it = f"runpy.run_path({str(ROOT / door)!r}, run_name='__main__')"
+    ended = subprocess.run(
+        [sys.executable, "-c", pretend + run_it],
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1
+    assert ended.stderr == f"Python 3.11 or newer is needed; this is 3.10 ({sys.executable}).\n"

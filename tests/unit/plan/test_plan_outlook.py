@@ -52,6 +52,11 @@ HOURS = {
         "2026-11-20 09:10", CRITICAL, "it is open", UPSTOX_APPROVAL_TIME="10:00"),
     "the phone can be asked": hour(
         "2026-11-19 20:00", OK, "at 08:00 IST: an approval on the phone, or a login", phone=True),
+    "the phone can be asked, and no channel is set": hour(
+        "2026-11-19 20:00", OK, "or a login; Upstox will ask, else the log will say so", phone=True),
+    "the phone can be asked, and a channel is set": hour(
+        "2026-11-19 20:00", OK, "or a login; you will be asked", phone=True,
+        UPSTOX_NOTIFY_COMMAND="true"),
     "the phone has been asked": hour(
         "2026-11-20 08:10", WARNING, "approve the request of 08:00 on the phone", phone=True,
         asked="2026-11-20 08:00"),
