@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from broker_tokens.errors import ConfigurationError
-from broker_tokens.install.job import Job, Scheduler
+from broker_tokens.install.job import Job, Scheduler, not_ours
 from broker_tokens.install.machine import LOOK_SECONDS, NOT_FOUND, Machine
 from broker_tokens.install.same_env import env_of_shell, is_same
 from broker_tokens.install.steps import RemoveFile, Step, Undo, WriteFile, content_of
@@ -51,11 +51,13 @@ class Cron:
 
     def owner(self, job: Job, machine: Machine) -> str | None:
         """Return the `.env` that the mark of this name tells of."""
-        if job.is_system:
-            text = _decoded(content_of(_system_file(job, machine)) or b"")
-        else:
-            text = read_crontab(machine)
-        return next((env for name, env in marks(text) if name == job.name), None)
+        if not job.is_system:
+            return _marked(read_crontab(machine), job)
+        path = _system_file(job, machine)
+        owner = _marked(_decoded(content_of(path) or b""), job)
+        if owner is None and os.path.lexists(path):
+            raise not_ours(path)
+        return owner
 
     def find(self, env_path: str, machine: Machine) -> list[Scheduler]:
         """Return the lines of the user's crontab, /etc/crontab and cron.d for a `.env`."""
@@ -105,6 +107,11 @@ def marks(text: str) -> Iterator[tuple[str, str]]:
             name, colon, env_path = each.removeprefix("# ").removesuffix(ending).partition(": ")
             if colon:
                 yield name, env_path
+
+
+def _marked(text: str, job: Job) -> str | None:
+    """Return the `.env` of the mark that has the job's name, None if there is none."""
+    return next((env_path for name, env_path in marks(text) if name == job.name), None)
 
 
 def line(job: Job, machine: Machine) -> str:

@@ -76,7 +76,10 @@ class Kind(Protocol):
         """Return what of this kind looks after a `.env`; never raises."""
 
     def owner(self, job: Job, machine: Machine) -> str | None:
-        """Return the `.env` that the job's name is used for, None if the name is free."""
+        """Return the `.env` that the job's name is used for, None if the name is free.
+
+        Raises ConfigurationError if something that is not ours is called so.
+        """
 
 
 def make_job(
@@ -114,6 +117,14 @@ def make_job(
 def is_name(name: str) -> bool:
     """Whether every scheduler takes this name."""
     return _NAME.fullmatch(name) is not None
+
+
+def not_ours(what: str) -> ConfigurationError:
+    """Return the refusal to write over, or to take away, what somebody else has made."""
+    return ConfigurationError(
+        f"{what} is not ours: it looks after no .env.",
+        "Choose another name with --name, or remove it by hand.",
+    )
 
 
 def _system_user(env_path: str, machine: Machine) -> str:

@@ -11,7 +11,7 @@ from xml.parsers.expat import ExpatError
 from xml.sax.saxutils import escape
 
 from broker_tokens.install import DEFAULT_NAME
-from broker_tokens.install.job import PROGRAM, Job, Scheduler
+from broker_tokens.install.job import PROGRAM, Job, Scheduler, not_ours
 from broker_tokens.install.machine import LOOK_SECONDS, Machine
 from broker_tokens.install.same_env import is_same
 from broker_tokens.install.steps import AfterUndoing, RemoveFile, RunCommand, Step, WriteFile
@@ -61,7 +61,11 @@ class Launchd:
 
     def owner(self, job: Job, machine: Machine) -> str | None:
         """Return the `.env` that the property list of this name looks after."""
-        return _env_of(_content(_path(job, machine)))
+        path = _path(job, machine)
+        owner = _env_of(_content(path))
+        if owner is None and os.path.lexists(path):
+            raise not_ours(path)
+        return owner
 
     def find(self, env_path: str, machine: Machine) -> list[Scheduler]:
         """Return the agents and daemons that look after a `.env`."""

@@ -1,16 +1,13 @@
 """systemd: a service that keeps running, or `--once` by a timer; a user's own or the machine's."""
 
 import os
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 
 from broker_tokens.install import DEFAULT_NAME
-from broker_tokens.install.job import PROGRAM, Job, Scheduler
+from broker_tokens.install.job import Job, Scheduler
 from broker_tokens.install.machine import LOOK_SECONDS, Machine
-from broker_tokens.install.same_env import is_same
 from broker_tokens.install.steps import AfterUndoing, RemoveFile, RunCommand, Step, WriteFile
-from broker_tokens.install.unit_syntax import path_of, settings_of, words_of
+from broker_tokens.install.unit_files import services_for, timer_of, unit_owner
 from broker_tokens.install.units import render_unit, unit_names
 
 _SYSTEM_UNITS = "/etc/systemd/system"
@@ -104,18 +101,17 @@ class Systemd:
     def owner(self, job: Job, machine: Machine) -> str | None:
         """Return the `.env` that the unit of this name looks after."""
         folder = unit_folder(machine, job)
-        for name in self._unit_files(job):
-            if name.endswith(".service") and "@" not in name:
-                return _env_of(os.path.join(folder, name), machine)
-        return None
+        paths = [os.path.join(folder, name) for name in self._unit_files(job)]
+        owners = [unit_owner(path, machine.home) for path in paths if os.path.lexists(path)]
+        return next(iter(owners), None)
 
     def find(self, env_path: str, machine: Machine) -> list[Scheduler]:
         """Return the units of this kind that look after a `.env`, a user's own and the system's."""
         found = []
         for is_system in (False, True):
             folder = _folder(machine, is_system=is_system)
-            for service in _services(folder, env_path, machine):
-                unit = _timer_of(folder, service) or service
+            for service in services_for(env_path, folder, machine.home):
+                unit = timer_of(folder, service) or service
                 if unit.endswith(".timer") == self.keeps_running:
                     continue
                 where = os.path.join(folder, unit)
@@ -200,49 +196,3 @@ def _missing(unit: str, machine: Machine, *, is_system: bool) -> str:
 def _ask(what: str, unit: str, machine: Machine, *, is_system: bool) -> str:
     scope = () if is_system else ("--user",)
     return machine.run(("systemctl", *scope, what, unit), limit=LOOK_SECONDS).out.strip()
-
-
-def _services(folder: str, env_path: str, machine: Machine) -> Iterator[str]:
-    """Yield the names of the services in a folder that look after a `.env`."""
-    for name in _listed(folder, ".service"):
-        owner = _env_of(os.path.join(folder, name), machine)
-        if owner is not None and is_same(owner, env_path):
-            yield name
-
-
-def _listed(folder: str, ending: str) -> list[str]:
-    with suppress(OSError):
-        return sorted(name for name in os.listdir(folder) if name.endswith(ending))
-    return []
-
-
-def _timer_of(folder: str, service: str) -> str | None:
-    """Return the timer that starts a service, None if there is none."""
-    for timer in _listed(folder, ".timer"):
-        unit = settings_of(_text(os.path.join(folder, timer))).get("Unit", "")
-        if (unit or timer.replace(".timer", ".service")) == service:
-            return timer
-    return None
-
-
-def _env_of(path: str, machine: Machine) -> str | None:
-    """Return the `.env` that a unit looks after, None if it is no unit of ours, or not there."""
-    keys = settings_of(_text(path))
-    words = words_of(keys.get("ExecStart", ""), machine.home)
-    if not any(os.path.basename(word) == PROGRAM for word in words):
-        return None
-    if "--env-file" in words[:-1]:
-        return words[words.index("--env-file") + 1]
-    folder = path_of(keys.get("WorkingDirectory", ""), machine.home)
-    return os.path.join(folder, ".env") if folder else None
-
-
-def _text(path: str) -> str:
-    """Return a unit with what `systemctl edit` has put beside it; nothing if it is unreadable."""
-    beside = f"{path}.d"
-    paths = [path, *(os.path.join(beside, name) for name in _listed(beside, ".conf"))]
-    texts = []
-    for each in paths:
-        with suppress(OSError), open(each, encoding="utf-8", errors="surrogateescape") as file:
-            texts.append(file.read())
-    return "\n".join(texts)

@@ -13,6 +13,9 @@ from broker_tokens.install.templates import EXAMPLE_FOLDER, EXAMPLE_USER, own_pa
 SYSTEM_ONLY = "# >>> system units only", "# <<< system units only"
 FOR_USER = "# user units: "
 
+# The first line of each, by which it is known again.
+_HEAD = "# Made by: upstox-token install (for {env_path}); --uninstall takes it away."
+
 # Keys whose value is a list of words; every other one that holds a path is that path alone.
 _LISTS = ("ReadWritePaths", "ReadOnlyPaths", "BindPaths", "BindReadOnlyPaths", "Environment")
 _ONLY_SYSTEM_KEYS = ("User", "Group")
@@ -39,8 +42,22 @@ def render_text(text: str, job: Job, machine: Machine) -> str:
     """
     body = text[text.index("\n[") + 1 :] if not text.startswith("[") else text
     lines = _without_hand_work(_for_scope(body.splitlines(), is_system=job.is_system))
-    head = f"# Made by: upstox-token install (for {job.env_path}); --uninstall takes it away."
-    return "\n".join([head, "", *(_rendered(line, job, machine) for line in lines), ""])
+    return "\n".join(
+        [
+            _HEAD.format(env_path=job.env_path),
+            "",
+            *(_rendered(line, job, machine) for line in lines),
+            "",
+        ]
+    )
+
+
+def made_for(text: str) -> str | None:
+    """Return the `.env` that the head of a unit names, None if it is none that we have made."""
+    before, after = _HEAD.split("{env_path}")
+    head = text.partition("\n")[0]
+    is_ours = head.startswith(before) and head.endswith(after)
+    return head.removeprefix(before).removesuffix(after) if is_ours else None
 
 
 def _for_scope(lines: list[str], *, is_system: bool) -> Iterator[str]:

@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 from broker_tokens.clock import IST
 from broker_tokens.errors import ConfigurationError, TokenError
 from broker_tokens.expiry import CUT
-from broker_tokens.install.job import PROGRAM, Job, Scheduler
+from broker_tokens.install.job import PROGRAM, Job, Scheduler, not_ours
 from broker_tokens.install.machine import LOOK_SECONDS, Machine
 from broker_tokens.install.same_env import is_same
 from broker_tokens.install.steps import RemoveFile, RunCommand, Step, WriteFile
@@ -82,9 +82,9 @@ class Windows:
         return [RunCommand(_delete(name), advice=_REFUSED) for name in there]
 
     def owner(self, job: Job, machine: Machine) -> str | None:
-        """Return the `.env` that the task of this name looks after."""
-        task = _task(job.name, machine) if machine.platform == "win32" else None
-        return None if task is None else _env_of(task)
+        """Return the `.env` that the tasks of this name look after."""
+        owners = [_owner(job.name + ending, machine) for ending in _TEMPLATES]
+        return next((owner for owner in owners if owner is not None), None)
 
     def find(self, env_path: str, machine: Machine) -> list[Scheduler]:
         """Return the tasks that look after a `.env`; one with its wake-up counts once."""
@@ -191,6 +191,15 @@ def _task(name: str, machine: Machine) -> str | None:
     """Return a task's XML, None if there is none of this name."""
     done = machine.run(("schtasks", "/Query", "/TN", name, "/XML"), limit=LOOK_SECONDS)
     return done.out if done.code == 0 else None
+
+
+def _owner(name: str, machine: Machine) -> str | None:
+    """Return the `.env` of the task of this name, None if there is none; raises if not ours."""
+    task = _task(name, machine)
+    owner = None if task is None else _env_of(task)
+    if owner is None and task is not None:
+        raise not_ours(f"The task {name}")
+    return owner
 
 
 def _env_of(task: str) -> str | None:

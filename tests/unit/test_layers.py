@@ -52,6 +52,7 @@ FLOORS = {
     "5 installing": [
         *("install", "install.machine", "install.steps", "install.job", "install.templates"),
         *("install.same_env", "install.unit_syntax", "install.units"),
+        "install.unit_files",
         *("install.systemd", "install.cron", "install.windows", "install.launchd"),
         "install.schedulers",
     ],
