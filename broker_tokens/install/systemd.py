@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from broker_tokens.install import DEFAULT_NAME
 from broker_tokens.install.job import Job, Scheduler
 from broker_tokens.install.machine import LOOK_SECONDS, Machine
+from broker_tokens.install.same_env import is_same
 from broker_tokens.install.steps import AfterUndoing, RemoveFile, RunCommand, Step, WriteFile
-from broker_tokens.install.unit_files import services_for, timer_of, unit_owner
+from broker_tokens.install.unit_files import is_needed, services_for, timer_of, unit_owner
 from broker_tokens.install.units import render_unit, unit_names
 
 _SYSTEM_UNITS = "/etc/systemd/system"
@@ -80,18 +81,20 @@ class Systemd:
 
     def uninstall(self, job: Job, machine: Machine) -> list[Step]:
         """Return the steps: stop and disable, remove the units, and have the manager forget."""
-        folder, unit, control = unit_folder(machine, job), self._main_unit(job), _control(job)
-        paths = [os.path.join(folder, name) for name in self._unit_files(job)]
-        there = [path for path in paths if os.path.lexists(path)]
+        unit, control = self._main_unit(job), _control(job)
+        own = self._there(job, machine)
+        there = [path for path in own if not is_needed(path, but_for=own)]
         if not there:
             return []
+        disable = RunCommand(
+            (*control, "disable", "--now", unit),
+            undo=(*control, "enable", "--now", unit),
+            advice=_no_manager(job),
+        )
+        is_whole = os.path.basename(there[0]) == unit
         return [
             AfterUndoing(((*control, "daemon-reload"),)),
-            RunCommand(
-                (*control, "disable", "--now", unit),
-                undo=(*control, "enable", "--now", unit),
-                advice=_no_manager(job),
-            ),
+            *([disable] if is_whole else []),
             *(RemoveFile(path) for path in there),
             *([RemoveFile(_stamp(machine, job, unit))] if unit.endswith(".timer") else []),
             RunCommand((*control, "daemon-reload"), may_fail=True),
@@ -99,11 +102,13 @@ class Systemd:
         ]
 
     def owner(self, job: Job, machine: Machine) -> str | None:
-        """Return the `.env` that the unit of this name looks after."""
-        folder = unit_folder(machine, job)
-        paths = [os.path.join(folder, name) for name in self._unit_files(job)]
-        owners = [unit_owner(path, machine.home) for path in paths if os.path.lexists(path)]
-        return next(iter(owners), None)
+        """Return the `.env` that the units of this name are for; another one's comes first.
+
+        Both kinds have the same alert, and so does more than one name: it may be another's alone.
+        """
+        owners = [unit_owner(path, machine.home) for path in self._there(job, machine)]
+        others = (owner for owner in owners if not is_same(owner, job.env_path))
+        return next(others, next(iter(owners), None))
 
     def find(self, env_path: str, machine: Machine) -> list[Scheduler]:
         """Return the units of this kind that look after a `.env`, a user's own and the system's."""
@@ -128,6 +133,12 @@ class Systemd:
             os.path.join(folder, name): render_unit(template, job, machine)
             for name, template in zip(self._unit_files(job), self.templates, strict=True)
         }
+
+    def _there(self, job: Job, machine: Machine) -> list[str]:
+        """Return the paths of those of the job's units that are there."""
+        folder = unit_folder(machine, job)
+        paths = (os.path.join(folder, name) for name in self._unit_files(job))
+        return [path for path in paths if os.path.lexists(path)]
 
     def _unit_files(self, job: Job) -> list[str]:
         """Return the names of the job's units, in the order of the templates."""

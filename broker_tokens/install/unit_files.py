@@ -1,7 +1,7 @@
 """The units that lie in a folder of systemd: whose they are, and which `.env` they are for."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from broker_tokens.install.job import PROGRAM, not_ours
@@ -40,6 +40,17 @@ def unit_owner(path: str, home: str) -> str:
     if owner is None:
         raise not_ours(path)
     return owner
+
+
+def is_needed(alert: str, but_for: Sequence[str]) -> bool:
+    """Whether a service beside it, other than those `but_for`, has this alert tell of its end."""
+    folder, name = os.path.split(alert)
+    template, at, _ = name.partition("@")
+    paths = (os.path.join(folder, service) for service in _listed(folder, ".service"))
+    others = (_text(path) for path in paths if path not in but_for)
+    return bool(at) and any(
+        f"{template}@" in settings_of(other).get("OnFailure", "") for other in others
+    )
 
 
 def _listed(folder: str, ending: str) -> list[str]:

@@ -153,7 +153,7 @@ class Played:
                 return Completed(
                     0 if is_enabled else 1, out="enabled" if is_enabled else "disabled"
                 )
-            if deed in ("enable", "restart") and not (folder / unit).exists():
+            if deed in ("enable", "disable", "restart") and not (folder / unit).exists():
                 return Completed(5, err=f"Unit {unit} not found.")
             if deed == "enable":
                 self.enabled.add(unit)

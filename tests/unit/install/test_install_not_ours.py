@@ -113,3 +113,62 @@ def test_a_timer_without_its_service_can_be_taken_away(played, install_on):
 
     assert install_on(played, "systemd-timer", "--uninstall").code == 0
     assert played.files() == before
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (["systemd-timer"], ["systemd"]),
+        (["systemd"], ["systemd-timer"]),
+        (["systemd"], ["systemd", "--name", "upstox-token"]),
+        (["systemd-timer", "--name", "both"], ["systemd", "--name", "both"]),
+    ],
+)
+def test_two_envs_share_no_alert(played, install_on, first, second):
+    """Where the alert would be one for both, the second `.env` is refused; the first keeps its."""
+    one, other = played.env_file(), played.env_file("other")
+    install_on(played, *first, "--apply", env_file=one)
+    before = played.files()
+    refused = [install_on(played, *second, deed, env_file=other) for deed in DEEDS]
+
+    assert [each.code for each in refused] == [78, 78]
+    assert str(one) in refused[0].err
+    assert "--name" in refused[0].err
+    assert played.files() == before
+
+
+@pytest.mark.parametrize("second", [["systemd-timer"], ["systemd", "--name", "upstox-token"]])
+def test_an_alert_stays_as_long_as_a_unit_needs_it(played, install_on, second):
+    """Taking away what is not installed leaves alone what another kind or name shares with it."""
+    played.env_file()
+    install_on(played, "systemd", "--apply")
+    before = played.files()
+    taken_away = install_on(played, *second, "--uninstall")
+
+    assert taken_away.out.startswith("Nothing to take away")
+    assert played.files() == before
+
+
+def test_an_alert_that_is_left_alone_can_be_taken_away(played, install_on):
+    """One that no unit needs any more goes with --uninstall."""
+    played.env_file()
+    before = played.files()
+    install_on(played, "systemd", "--apply")
+    (played.user_units / "upstox-token-refresh.service").unlink()
+    install_on(played, "systemd", "--uninstall")
+
+    assert played.files() == before
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_an_alert_that_tells_of_another_env(played, install_on, deed):
+    """Beside a unit of our own it is another's still."""
+    one, other = str(played.env_file()), str(played.env_file("other"))
+    install_on(played, "systemd", "--apply", env_file=one)
+    alert = played.user_units / "upstox-token-alert@.service"
+    alert.write_text(alert.read_text(encoding="utf-8").replace(one, other), encoding="utf-8")
+    before = played.files()
+    refused = install_on(played, "systemd", deed, env_file=one)
+
+    assert (refused.code, played.files()) == (78, before)
+    assert other in refused.err
