@@ -4,6 +4,7 @@ cron hands the line to sh, in the home folder and with six variables; a `%` ends
 """
 
 import os
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,6 +22,8 @@ _FOLDER = "/etc/cron.d"
 
 # The comment before our line, by which it is found again.
 _MARK = "# {name}: {env_path} (made by: upstox-token install cron)"
+
+_VARIABLE = re.compile(r"\s*[\w\"']+\s*=")
 
 # How many fields stand before the command, the account of /etc/cron.d not among them.
 _TIME_FIELDS = 5
@@ -140,16 +143,36 @@ def quoted(path: str) -> str:
 def changed(text: str, job: Job, new_line: str | None) -> str:
     """Return a crontab with a job's mark and line changed or removed; all else stays as it is."""
     lines = text.split("\n")
-    own = [] if new_line is None else [mark(job), new_line]
+    own = [] if new_line is None else [new_line]
     for place, each in enumerate(lines):
         if any(name == job.name for name, _ in marks(each)):
-            is_followed = place + 1 < len(lines) and env_of_line(lines[place + 1], "") is not None
-            lines[place : place + 1 + is_followed] = own
+            first, end = _own_line(lines, place + 1, job)
+            lines[first:end] = own
+            lines[place : place + 1] = [mark(job)] if own else []
             return "\n".join(lines)
     if not own:
         return text
     separator = "" if not text or text.endswith("\n") else "\n"
-    return f"{text}{separator}{own[0]}\n{own[1]}\n"
+    return f"{text}{separator}{mark(job)}\n{new_line}\n"
+
+
+def _own_line(lines: list[str], start: int, job: Job) -> tuple[int, int]:
+    """Return where the line of the mark before `start` begins and ends; both `start` without one.
+
+    Between the two somebody may have set variables: MAILTO= for where its output goes.
+    """
+    for place in range(start, len(lines)):
+        owner = env_of_line(lines[place], "")
+        if owner is not None and is_same(owner, job.env_path):
+            return place, place + 1
+        if not _may_follow_mark(lines[place]):
+            break
+    return start, start
+
+
+def _may_follow_mark(crontab_line: str) -> bool:
+    """Whether a mark counts beyond this line, which is blank or sets a variable."""
+    return not crontab_line.strip() or _VARIABLE.match(crontab_line) is not None
 
 
 def env_of_line(crontab_line: str, home: str) -> str | None:
@@ -230,7 +253,7 @@ def _in_text(
         owner = env_of_line(each, machine.home)
         if owner is not None and is_same(owner, env_path):
             found.append(Scheduler("cron", is_system, name, where, is_active=None))
-        if each.strip() and "=" not in each.split()[0]:  # SHELL=/bin/sh stands between the two
+        if not _may_follow_mark(each):
             name = next((known for known, _ in marks(each)), "")
     return found
 

@@ -43,6 +43,32 @@ def test_lines_added_below_ours_stay(played, install_on):
     assert played.crontab == b"5 5 * * * mine\n"
 
 
+@pytest.mark.parametrize("between", [b"MAILTO=\n", b"\nMAILTO = me@x\n\nSHELL=/bin/sh\n"])
+def test_what_stands_between_the_mark_and_the_line_stays(played, install_on, between):
+    """Where its output is mailed to is kept; there is one line, and then none."""
+    install_on(played, "cron", "--apply")
+    mark, line, _ = played.crontab.split(b"\n")
+    edited = b"0 9 * * * mine\n" + mark + b"\n" + between + line + b"\n5 5 * * * mine\n"
+    played.crontab = edited.replace(b".venv", b"old")
+    updated = install_on(played, "cron", "--apply")
+
+    assert updated.code == 0, updated.err
+    assert played.crontab == edited
+    assert install_on(played, "cron", "--uninstall").out.startswith("Taken away")
+    assert played.crontab == b"0 9 * * * mine\n" + between + b"5 5 * * * mine\n"
+
+
+@pytest.mark.parametrize("other", [b"# mine\n", b"", b"5 5 * * * x token_refresh_service.py\n"])
+def test_a_line_of_another_is_not_taken_for_ours(played, install_on, other):
+    """With our own line deleted by hand, the next one stays when ours is put there again."""
+    install_on(played, "cron", "--apply")
+    mark, line, _ = played.crontab.split(b"\n")
+    played.crontab = mark + b"\n\n" + other
+    install_on(played, "cron", "--apply")
+
+    assert played.crontab == mark + b"\n" + line + b"\n\n" + other
+
+
 def test_a_crontab_that_may_not_be_read_is_not_replaced(played, install_on):
     """Refused by cron.deny is not the same as empty."""
     played.failing = {"crontab -l": "You (trader) are not allowed to use this program (crontab)"}
