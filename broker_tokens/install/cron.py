@@ -8,11 +8,11 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from broker_tokens.errors import ConfigurationError
 from broker_tokens.install.job import Job, Scheduler, not_ours
-from broker_tokens.install.machine import LOOK_SECONDS, NOT_FOUND, Machine
+from broker_tokens.install.machine import LOOK_SECONDS, NOT_FOUND, Account, Machine
 from broker_tokens.install.same_env import env_of_shell, is_same
 from broker_tokens.install.steps import RemoveFile, Step, Undo, WriteFile, content_of
 from broker_tokens.install.templates import own_path, read_template
@@ -47,7 +47,10 @@ class Cron:
     def uninstall(self, job: Job, machine: Machine) -> list[Step]:
         """Return the step that removes the line and its comment."""
         if not job.is_system:
-            has_line = any(found.name == job.name for found in _in_crontab(job.env_path, machine))
+            own = Account(machine.user, machine.home)
+            has_line = any(
+                found.name == job.name for found in _in_crontab(job.env_path, own, machine)
+            )
             return [ChangeCrontab(job, None)] if has_line else []
         path = _system_file(job, machine)
         return [RemoveFile(path)] if os.path.lexists(path) else []
@@ -64,7 +67,9 @@ class Cron:
 
     def find(self, env_path: str, machine: Machine) -> list[Scheduler]:
         """Return the lines of the user's crontab, /etc/crontab and cron.d for a `.env`."""
-        return [*_in_crontab(env_path, machine), *_in_system(env_path, machine)]
+        accounts = machine.accounts(env_path)
+        own = [found for each in accounts for found in _in_crontab(env_path, each, machine)]
+        return [*own, *_in_system(env_path, machine)]
 
 
 CRON = Cron()
@@ -194,9 +199,9 @@ def _plain(command: str) -> str:
     return command
 
 
-def read_crontab(machine: Machine) -> str:
+def read_crontab(machine: Machine, options: tuple[str, ...] = ()) -> str:
     """Return the user's crontab, empty if there is none; raises ConfigurationError."""
-    done = machine.run(("crontab", "-l"), limit=LOOK_SECONDS)
+    done = machine.run(("crontab", "-l", *options), limit=LOOK_SECONDS)
     if done.code == 0:
         return done.out
     if "no crontab for" in done.err:
@@ -222,12 +227,13 @@ def _system_file(job: Job, machine: Machine) -> str:
     return os.path.join(machine.place(_FOLDER), job.name)
 
 
-def _in_crontab(env_path: str, machine: Machine) -> list[Scheduler]:
+def _in_crontab(env_path: str, account: Account, machine: Machine) -> list[Scheduler]:
     try:
-        text = read_crontab(machine)
+        text = read_crontab(machine, ("-u", account.other) if account.other else ())
     except ConfigurationError:
         return []
-    return _in_text(text, env_path, machine, is_system=False, where=f"crontab of {machine.user}")
+    found = _in_text(text, env_path, account.home, f"crontab of {account.name}", is_system=False)
+    return [replace(each, account=account.other) for each in found]
 
 
 def _in_system(env_path: str, machine: Machine) -> list[Scheduler]:
@@ -239,18 +245,18 @@ def _in_system(env_path: str, machine: Machine) -> list[Scheduler]:
     for path in (machine.place("/etc/crontab"), *(os.path.join(folder, name) for name in names)):
         with suppress(ConfigurationError):
             text = _decoded(content_of(path) or b"")
-            found += _in_text(text, env_path, machine, is_system=True, where=path)
+            found += _in_text(text, env_path, machine.home, path, is_system=True)
     return found
 
 
 def _in_text(
-    text: str, env_path: str, machine: Machine, *, is_system: bool, where: str
+    text: str, env_path: str, home: str, where: str, *, is_system: bool
 ) -> list[Scheduler]:
     """Return the lines for a `.env`; those below a mark have its name, those by hand none."""
     found = []
     name = ""
     for each in text.split("\n"):
-        owner = env_of_line(each, machine.home)
+        owner = env_of_line(each, home)
         if owner is not None and is_same(owner, env_path):
             found.append(Scheduler("cron", is_system, name, where, is_active=None))
         if not _may_follow_mark(each):

@@ -40,7 +40,8 @@ class Scheduler:
     `kind` is that of `upstox-token install`, `where` the file (or crontab) that says so, and
     `is_active` whether it is at work, None where nobody says. `name` is that of --name, "" if it
     was made by hand in a way that the command does not know. `missing` is the command without which
-    it does not start with the machine, "" if there is none that we know of.
+    it does not start with the machine, "" if there is none that we know of. `account` is whose own
+    it is, if that is neither who asks nor the machine.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class Scheduler:
     where: str
     is_active: bool | None
     missing: str = ""
+    account: str = ""
 
 
 class Kind(Protocol):

@@ -3,6 +3,7 @@
 import os
 import plistlib
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from html import unescape
@@ -12,7 +13,7 @@ from xml.sax.saxutils import escape
 
 from broker_tokens.install import DEFAULT_NAME
 from broker_tokens.install.job import PROGRAM, Job, Scheduler, not_ours
-from broker_tokens.install.machine import LOOK_SECONDS, Machine
+from broker_tokens.install.machine import LOOK_SECONDS, Account, Machine
 from broker_tokens.install.same_env import is_same
 from broker_tokens.install.steps import AfterUndoing, RemoveFile, RunCommand, Step, WriteFile
 from broker_tokens.install.templates import own_path, read_template
@@ -69,18 +70,15 @@ class Launchd:
 
     def find(self, env_path: str, machine: Machine) -> list[Scheduler]:
         """Return the agents and daemons that look after a `.env`."""
-        found = []
-        for is_system in (False, True):
-            folder = _folder(machine, is_system=is_system)
-            names: list[str] = []
-            with suppress(OSError):
-                names = sorted(name for name in os.listdir(folder) if name.endswith(".plist"))
-            for path in (os.path.join(folder, name) for name in names):
-                content = _content(path)
-                owner = _env_of(content)
-                if owner is not None and is_same(owner, env_path):
-                    found.append(_found(path, str(content.get("Label", "")), machine, is_system))
-        return found
+        places: list[tuple[str, Account | None]] = [
+            (os.path.join(account.home, _AGENTS), account) for account in machine.accounts(env_path)
+        ]
+        places.append((machine.place(_DAEMONS), None))
+        return [
+            _found(path, content, account, machine)
+            for folder, account in places
+            for path, content in _lists(folder, env_path)
+        ]
 
 
 LAUNCHD = Launchd()
@@ -102,13 +100,39 @@ def render_plist(job: Job, machine: Machine) -> str:
     return text
 
 
-def _found(path: str, label: str, machine: Machine, is_system: bool) -> Scheduler:
+def _lists(folder: str, env_path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the property lists in a folder that look after a `.env`, by their paths."""
+    names: list[str] = []
+    with suppress(OSError):
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".plist"))
+    for path in (os.path.join(folder, name) for name in names):
+        content = _content(path)
+        owner = _env_of(content)
+        if owner is not None and is_same(owner, env_path):
+            yield path, content
+
+
+def _found(
+    path: str, content: dict[str, Any], account: Account | None, machine: Machine
+) -> Scheduler:
+    """Return what a property list is: an account's agent, or without one a daemon."""
+    label = str(content.get("Label", ""))
+    is_ours = label.startswith(_PREFIX) and path.endswith(f"{os.sep}{label}.plist")
+    other = account.other if account else ""
+    return Scheduler(
+        "launchd",
+        is_system=account is None,
+        name=label.removeprefix(_PREFIX) if is_ours else "",
+        where=path,
+        is_active=None if other else _is_loaded(label, machine, is_system=account is None),
+        account=other,
+    )
+
+
+def _is_loaded(label: str, machine: Machine, *, is_system: bool) -> bool | None:
     target = f"{_domain(machine, is_system=is_system)}/{label}"
     done = machine.run(("launchctl", "print", target), limit=LOOK_SECONDS)
-    is_active = None if done.code > 125 else done.code == 0
-    name = label.removeprefix(_PREFIX)
-    is_ours = label.startswith(_PREFIX) and path.endswith(f"{os.sep}{label}.plist")
-    return Scheduler("launchd", is_system, name if is_ours else "", path, is_active)
+    return None if done.code > 125 else done.code == 0
 
 
 def _folder(machine: Machine, *, is_system: bool) -> str:

@@ -86,6 +86,26 @@ def owner_of(path: str) -> str:
     return str(uid)
 
 
+def home_of(user: str) -> str:
+    """Return the home of an account, "" where that is not known, or no such account."""
+    if sys.platform == "win32":  # pragma: no cover -- Windows only
+        return ""
+    import pwd
+
+    with suppress(KeyError):
+        return pwd.getpwnam(user).pw_dir
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose own schedulers are looked at; `other` is its name if it is not who asks."""
+
+    name: str
+    home: str
+    other: str = ""
+
+
 @dataclass(frozen=True)
 class Machine:
     """A machine as its user sees it.
@@ -105,11 +125,19 @@ class Machine:
     root: str = "/"
     module_folder: str = MODULE_FOLDER
     owner_of: Callable[[str], str] = field(default=owner_of, repr=False)
+    home_of: Callable[[str], str] = field(default=home_of, repr=False)
 
     @property
     def paths(self) -> ModuleType:
         """The arithmetic of its paths."""
         return ntpath if self.platform == "win32" else posixpath
+
+    def accounts(self, env_path: str) -> list[Account]:
+        """Return whose own schedulers may look after a `.env`: the user's; for root its owner's."""
+        own = Account(self.user, self.home)
+        owner = self.owner_of(env_path) if self.uid == 0 else self.user
+        home = self.home_of(owner) if owner not in ("", self.user) else ""
+        return [own, Account(owner, home, owner)] if home else [own]
 
     def place(self, path: str) -> str:
         """Return where a path of the whole machine, such as /etc/cron.d, lies."""

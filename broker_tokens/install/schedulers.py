@@ -53,12 +53,13 @@ def described(found: Scheduler) -> str:
 
 def removal(found: Scheduler, env_path: str) -> str:
     """Return how to take a scheduler away."""
+    by_whom = f"As {found.account}: " if found.account else ""
     if is_name(found.name):
         options = f"--name {found.name} --env-file {shlex.quote(env_path)}"
         command = f"install {found.kind} --uninstall"
         if found.is_system:
             return f"{AS_ROOT} {command} --system {options}"
-        return f"upstox-token {command} {options}"
+        return f"{by_whom}upstox-token {command} {options}"
     if found.kind == "cron" and not found.is_system:
-        return "crontab -e, and delete the line with token_refresh_service.py"
+        return f"{by_whom}crontab -e, and delete the line with token_refresh_service.py"
     return f"disable it and remove {found.where}"

@@ -1,13 +1,14 @@
 """systemd: a service that keeps running, or `--once` by a timer; a user's own or the machine's."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from broker_tokens.install import DEFAULT_NAME
 from broker_tokens.install.job import Job, Scheduler
-from broker_tokens.install.machine import LOOK_SECONDS, Machine
+from broker_tokens.install.machine import LOOK_SECONDS, Account, Machine
 from broker_tokens.install.same_env import is_same
-from broker_tokens.install.steps import AfterUndoing, RemoveFile, RunCommand, Step, WriteFile
+from broker_tokens.install.steps import AfterUndoing, RemoveFile, RunCommand, Step, WriteFile, typed
 from broker_tokens.install.unit_files import is_needed, services_for, timer_of, unit_owner
 from broker_tokens.install.units import render_unit, unit_names
 
@@ -34,6 +35,22 @@ _LINGER = (
 
 _ACTIVE = {"active": True, "activating": True, "reloading": True}
 _INACTIVE = {"inactive": False, "failed": False, "deactivating": False}
+
+
+@dataclass(frozen=True, slots=True)
+class _Manager:
+    """The systemd of an account, or that of the machine; `home` is its %h."""
+
+    account: Account | None
+    folder: str
+    home: str
+
+    def ask(self, what: str, unit: str, machine: Machine) -> str:
+        """Return what it says of a unit, "" if it says nothing."""
+        if self.account and self.account.other:  # the question would start it, and all its units
+            return ""
+        command = (*_systemctl(is_system=self.account is None), what, unit)
+        return machine.run(command, limit=LOOK_SECONDS).out.strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +129,27 @@ class Systemd:
 
     def find(self, env_path: str, machine: Machine) -> list[Scheduler]:
         """Return the units of this kind that look after a `.env`, a user's own and the system's."""
-        found = []
-        for is_system in (False, True):
-            folder = _folder(machine, is_system=is_system)
-            for service in services_for(env_path, folder, machine.home):
-                unit = timer_of(folder, service) or service
-                if unit.endswith(".timer") == self.keeps_running:
-                    continue
-                where = os.path.join(folder, unit)
-                is_active = _is_active(unit, machine, is_system=is_system)
-                name = self._name_of(unit)
-                missing = _missing(unit, machine, is_system=is_system)
-                found.append(Scheduler(self.name, is_system, name, where, is_active, missing))
-        return found
+        units = (
+            (timer_of(manager.folder, service) or service, manager)
+            for manager in _managers(env_path, machine)
+            for service in services_for(env_path, manager.folder, manager.home)
+        )
+        return [
+            self._found(unit, manager, machine)
+            for unit, manager in units
+            if unit.endswith(".timer") != self.keeps_running
+        ]
+
+    def _found(self, unit: str, manager: _Manager, machine: Machine) -> Scheduler:
+        return Scheduler(
+            self.name,
+            is_system=manager.account is None,
+            name=self._name_of(unit),
+            where=os.path.join(manager.folder, unit),
+            is_active=(_ACTIVE | _INACTIVE).get(manager.ask("is-active", unit, machine)),
+            missing=_missing(unit, manager, machine),
+            account=manager.account.other if manager.account else "",
+        )
 
     def files(self, job: Job, machine: Machine) -> dict[str, str]:
         """Return the units of a job by their paths."""
@@ -168,13 +193,18 @@ TIMER = Systemd(
 )
 
 
+def _managers(env_path: str, machine: Machine) -> Iterator[_Manager]:
+    """Yield every systemd that may look after a `.env`."""
+    for account in machine.accounts(env_path):
+        yield _Manager(account, os.path.join(account.home, _USER_UNITS), account.home)
+    yield _Manager(None, machine.place(_SYSTEM_UNITS), machine.home)
+
+
 def unit_folder(machine: Machine, job: Job) -> str:
     """Return the folder of a job's units."""
-    return _folder(machine, is_system=job.is_system)
-
-
-def _folder(machine: Machine, *, is_system: bool) -> str:
-    return machine.place(_SYSTEM_UNITS) if is_system else os.path.join(machine.home, _USER_UNITS)
+    if job.is_system:
+        return machine.place(_SYSTEM_UNITS)
+    return os.path.join(machine.home, _USER_UNITS)
 
 
 def _stamp(machine: Machine, job: Job, unit: str) -> str:
@@ -183,27 +213,27 @@ def _stamp(machine: Machine, job: Job, unit: str) -> str:
 
 
 def _control(job: Job) -> tuple[str, ...]:
-    return ("systemctl",) if job.is_system else ("systemctl", "--user")
+    return _systemctl(is_system=job.is_system)
+
+
+def _systemctl(*, is_system: bool) -> tuple[str, ...]:
+    return ("systemctl",) if is_system else ("systemctl", "--user")
 
 
 def _no_manager(job: Job) -> str:
     return _NO_SYSTEMD if job.is_system else _NO_MANAGER
 
 
-def _is_active(unit: str, machine: Machine, *, is_system: bool) -> bool | None:
-    return (_ACTIVE | _INACTIVE).get(_ask("is-active", unit, machine, is_system=is_system))
-
-
-def _missing(unit: str, machine: Machine, *, is_system: bool) -> str:
+def _missing(unit: str, manager: _Manager, machine: Machine) -> str:
     """Return the command without which a unit does not start with the machine, "" if none is."""
-    said = _ask("is-enabled", unit, machine, is_system=is_system)
+    said = manager.ask("is-enabled", unit, machine)
     if said == "disabled":
-        return f"systemctl {'' if is_system else '--user '}enable {unit}"
-    # Where an account lingers, its units run while nobody is logged in (loginctl(1)).
-    lingers = os.path.exists(machine.place(f"{_LINGERING}/{machine.user}"))
-    return f"loginctl enable-linger {machine.user}" if said and not (is_system or lingers) else ""
+        return typed((*_systemctl(is_system=manager.account is None), "enable", unit))
+    if not said or manager.account is None or _lingers(manager.account.name, machine):
+        return ""
+    return f"loginctl enable-linger {manager.account.name}"
 
 
-def _ask(what: str, unit: str, machine: Machine, *, is_system: bool) -> str:
-    scope = () if is_system else ("--user",)
-    return machine.run(("systemctl", *scope, what, unit), limit=LOOK_SECONDS).out.strip()
+def _lingers(user: str, machine: Machine) -> bool:
+    """Whether an account's units run while it is not logged in, too (loginctl(1))."""
+    return os.path.exists(machine.place(f"{_LINGERING}/{user}"))

@@ -16,14 +16,17 @@ class Played:
 
     `failing` holds the beginnings of commands that fail, with what they say; `missing` the programs
     that it does not have; `interrupted_by` the command at which somebody presses Ctrl-C; `ran`
-    every command that was run, as it would be typed.
+    every command that was run, as it would be typed. `at_home` is where the user's home lies, while
+    any other's is `home`; `crontabs` are those of others.
     """
 
     folder: Path
     platform: str = "linux"
     user: str = "trader"
     uid: int = 1000
+    at_home: str = "home"
     crontab: bytes | None = None
+    crontabs: dict[str, bytes] = field(default_factory=dict)
     failing: dict[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     interrupted_by: str = ""
@@ -37,7 +40,7 @@ class Played:
     @property
     def home(self) -> Path:
         """The user's home."""
-        return self.folder / "home"
+        return self.folder / self.at_home
 
     @property
     def user_units(self) -> Path:
@@ -63,6 +66,7 @@ class Played:
             root=str(self.root),
             module_folder=str(self.home / "broker-tokens"),
             owner_of=lambda path: self.owners.get(path, self.user),
+            home_of=lambda _user: str(self.folder / "home"),
         )
 
     def env_file(self, name: str = "broker-tokens") -> Path:
@@ -96,6 +100,8 @@ class Played:
         return getattr(self, f"_{command[0]}", lambda *_: DONE)(list(command[1:]), stdin)
 
     def _crontab(self, arguments, stdin):
+        if arguments[:2] == ["-l", "-u"]:
+            return Completed(0, out=self.crontabs.get(arguments[2], b"").decode())
         if arguments == ["-"]:
             self.crontab = stdin
         elif self.crontab is None:

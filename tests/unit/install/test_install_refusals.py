@@ -9,7 +9,7 @@ import pytest
 from unit.install.test_install_command import KINDS, set_up
 
 from broker_tokens.attendance import only_service
-from broker_tokens.install.machine import Completed, this_machine
+from broker_tokens.install.machine import Completed, home_of, this_machine
 from broker_tokens.install.schedulers import Scheduler, find_schedulers
 
 ON_LINUX = ["systemd", "systemd-timer", "cron"]
@@ -58,6 +58,49 @@ def test_the_users_own_beside_the_machines(played, install_on, kind):
 
     assert refused.code == 78
     assert "looked after already" in refused.err
+
+
+@pytest.mark.parametrize("kind", ["systemd", "systemd-timer", "cron", "launchd"])
+def test_root_sees_what_the_owner_has(played, install_on, kind):
+    """`sudo` with a home of root's own: the owner's units and crontab count, and it says whose."""
+    set_up(played, kind)
+    env_file = played.env_file()
+    install_on(played, kind, "--apply", env_file=env_file)
+    set_up(played, kind, ["--system"])
+    played.at_home = "home of root"
+    played.home.mkdir()
+    if played.crontab:
+        played.crontabs["trader"], played.crontab = played.crontab, None
+    before = played.files()
+    other = "cron" if kind == "launchd" else "systemd"
+    refused = install_on(played, other, "--system", "--apply", env_file=env_file)
+
+    assert refused.code == 78
+    assert f"As trader: upstox-token install {kind} --uninstall --name" in refused.err
+    assert played.files() == before
+
+
+def test_root_sees_a_line_that_the_owner_has_written(played, install_on):
+    """In that crontab $HOME is the owner's; whose crontab to edit is said."""
+    env_file = played.env_file()
+    set_up(played, "systemd", ["--system"])
+    played.at_home = "home of root"
+    played.crontabs["trader"] = b"*/5 * * * * python ~/broker-tokens/token_refresh_service.py\n"
+    refused = install_on(played, "systemd", "--system", "--apply", env_file=env_file)
+
+    assert refused.code == 78
+    assert "cron (crontab of trader)" in refused.err
+    assert "As trader: crontab -e" in refused.err
+
+
+def test_an_owner_without_a_name_has_nothing(played, install_on):
+    """A number that is nobody's account has no home to look into."""
+    env_file = played.env_file()
+    set_up(played, "systemd", ["--system"])
+    played.owners = {str(env_file): "54321"}
+    machine = replace(played.machine, home_of=home_of)
+
+    assert find_schedulers(str(env_file), machine) == []
 
 
 BY_HAND = [
