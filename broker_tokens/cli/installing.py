@@ -48,16 +48,14 @@ def _show(kind: Kind, job: Job, machine: Machine) -> int:
     answer("\n\n".join(part for part in parts if part))
     say("Nothing was changed: --apply installs it.")
     try:
-        _check(kind, job, machine)
-        refuse_second(job, kind, machine)
+        _check_new(kind, job, machine)
     except ConfigurationError as error:
         say(f"It would be refused now. {error}")
     return EXIT_OK
 
 
 def _install(kind: Kind, job: Job, machine: Machine) -> int:
-    _check(kind, job, machine)
-    refuse_second(job, kind, machine)
+    _check_new(kind, job, machine)
     carry_out(kind.install(job, machine), machine, say)
     answer(f"Installed: {kind.name} ({job.name}) looks after {job.env_path}.")
     if job.is_system and job.user == "root":
@@ -74,6 +72,25 @@ def _uninstall(kind: Kind, job: Job, machine: Machine) -> int:
     carry_out(steps, machine, say)
     answer(f"Taken away: {kind.name} ({job.name}). {job.env_path} is as it was.")
     return EXIT_OK
+
+
+def _check_new(kind: Kind, job: Job, machine: Machine) -> None:
+    """Raise ConfigurationError if this must not be installed here, or not now."""
+    _check(kind, job, machine)
+    _check_folders(job, machine)
+    refuse_second(job, kind, machine)
+
+
+def _check_folders(job: Job, machine: Machine) -> None:
+    """Raise ConfigurationError if others could put before root what root's job then runs."""
+    if job.user != "root" or not job.is_system or machine.platform == "win32":
+        return
+    folder = machine.loose_folder(job.env_path)
+    if folder is not None:
+        raise ConfigurationError(
+            f"{job.env_path} is root's, so it would run as root, but others can change {folder}.",
+            "chown the .env to the strategies' account, or keep it where only root can write.",
+        )
 
 
 def _check(kind: Kind, job: Job, machine: Machine) -> None:

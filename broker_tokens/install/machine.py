@@ -7,6 +7,7 @@ import getpass
 import ntpath
 import os
 import posixpath
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -138,6 +139,21 @@ class Machine:
         owner = self.owner_of(env_path) if self.uid == 0 else self.user
         home = self.home_of(owner) if owner not in ("", self.user) else ""
         return [own, Account(owner, home, owner)] if home else [own]
+
+    def loose_folder(self, path: str) -> str | None:
+        """Return a folder above a path, or above its target, that not only root can change.
+
+        One like /tmp, where each may replace only what is theirs, will do for folders of root's.
+        """
+        for real in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):
+            folder, above = os.path.dirname(real), real
+            while folder != above:
+                mode = os.stat(folder).st_mode
+                is_shared = mode & 0o022 and not (above != real and mode & stat.S_ISVTX)
+                if is_shared or self.owner_of(folder) != "root":
+                    return folder
+                folder, above = os.path.dirname(folder), folder
+        return None
 
     def place(self, path: str) -> str:
         """Return where a path of the whole machine, such as /etc/cron.d, lies."""

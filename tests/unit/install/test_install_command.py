@@ -167,11 +167,68 @@ def test_an_env_that_is_missing(played, install_on):
     assert install_on(played, "cron", env_file=played.home / "none").code == 78
 
 
+def of_root(played):
+    """Return a `.env` of root's in a folder that only root can change, on root's machine."""
+    played.user, played.uid = "root", 0
+    env_file = played.env_file()
+    for folder in (env_file.parent, played.home):
+        folder.chmod(0o755)
+    return env_file
+
+
 def test_root_is_warned_of(played, install_on):
     """A `.env` of root's has the service run as root, which is said."""
-    played.user, played.uid = "root", 0
+    env_file = of_root(played)
 
     assert "runs as root" in install_on(played, "systemd", "--system", "--apply").err
+    assert install_on(played, "systemd", "--system", "--uninstall", env_file=env_file).code == 0
+
+
+@pytest.mark.parametrize("whose", ["folder", "home", "its real folder"])
+@pytest.mark.parametrize("mode", [0o755, 0o775, 0o757])
+def test_root_runs_nothing_that_another_could_put_there(played, install_on, whose, mode):
+    """Where another can put a `.env` of theirs in the place of root's, nothing runs as root."""
+    real = of_root(played)
+    env_file = real.parent.with_name("linked") / ".env"
+    env_file.parent.mkdir(mode=0o755)
+    env_file.symlink_to(real)
+    folder = {"folder": env_file.parent, "home": played.home, "its real folder": real.parent}[whose]
+    folder.chmod(mode)
+    played.owners = {str(folder): "trader"} if mode == 0o755 else {}
+    before = played.files()
+    refused = install_on(played, "systemd", "--system", "--apply", env_file=env_file)
+    shown = install_on(played, "systemd", "--system", env_file=env_file)
+
+    assert refused.code == 78
+    assert str(folder) in refused.err
+    assert "chown" in refused.err
+    assert "refused" in shown.err
+    assert played.files() == before
+    assert install_on(played, "systemd", "--system", "--uninstall", env_file=env_file).code == 0
+
+
+@pytest.mark.parametrize(("whose", "code"), [("the file", 78), ("the folder", 0)])
+def test_root_in_a_folder_like_tmp(played, install_on, whose, code):
+    """There a folder of root's is safe; beside a file others could put the files that it needs."""
+    env_file = of_root(played)
+    (env_file.parent if whose == "the file" else played.home).chmod(0o1777)
+
+    assert install_on(played, "systemd", "--system", "--apply").code == code
+
+
+def test_a_link_to_a_file_of_roots(played, install_on):
+    """A trader's `.env` that leads to a file of root's makes no service of root's."""
+    as_root(played)
+    real = played.root / "real.env"
+    real.write_text("access_token=\n", encoding="utf-8")
+    env_file = played.env_file()
+    env_file.unlink()
+    env_file.symlink_to(real)
+    played.owners = {str(env_file.parent): "trader"}
+    refused = install_on(played, "cron", "--system", "--apply", env_file=env_file)
+
+    assert refused.code == 78
+    assert not list(played.root.rglob("cron.d/*"))
 
 
 def test_system_needs_root(played, install_on):
