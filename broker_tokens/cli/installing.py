@@ -5,12 +5,14 @@ import os
 
 from broker_tokens.cli.output import answer, say
 from broker_tokens.env_path import locate
-from broker_tokens.errors import EXIT_OK, ConfigurationError
+from broker_tokens.errors import EXIT_OK, ConfigurationError, TokenError
 from broker_tokens.install.job import Job, Kind, make_job
 from broker_tokens.install.machine import Machine
 from broker_tokens.install.same_env import is_same
 from broker_tokens.install.schedulers import AS_ROOT, KINDS, refuse_second
 from broker_tokens.install.steps import RemoveFile, RunCommand, carry_out
+from broker_tokens.settings import load_settings
+from broker_tokens.store import TokenStore
 
 
 def run(options: argparse.Namespace, machine: Machine) -> int:
@@ -49,7 +51,7 @@ def _show(kind: Kind, job: Job, machine: Machine) -> int:
     say("Nothing was changed: --apply installs it.")
     try:
         _check_new(kind, job, machine)
-    except ConfigurationError as error:
+    except TokenError as error:
         say(f"It would be refused now. {error}")
     return EXIT_OK
 
@@ -75,9 +77,10 @@ def _uninstall(kind: Kind, job: Job, machine: Machine) -> int:
 
 
 def _check_new(kind: Kind, job: Job, machine: Machine) -> None:
-    """Raise ConfigurationError if this must not be installed here, or not now."""
+    """Raise TokenError if this must not be installed here, or not now."""
     _check(kind, job, machine)
     _check_folders(job, machine)
+    _check_settings(job)
     refuse_second(job, kind, machine)
 
 
@@ -91,6 +94,14 @@ def _check_folders(job: Job, machine: Machine) -> None:
             f"{job.env_path} is root's, so it would run as root, but others can change {folder}.",
             "chown the .env to the strategies' account, or keep it where only root can write.",
         )
+
+
+def _check_settings(job: Job) -> None:
+    """Raise TokenError if the service would only say that the `.env` is wrong.
+
+    A client ID and secret are not asked for: systemd's credentials may hold them.
+    """
+    load_settings(TokenStore(job.env_path).load().values, {}, source=job.env_path)
 
 
 def _check(kind: Kind, job: Job, machine: Machine) -> None:

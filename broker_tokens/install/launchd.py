@@ -47,7 +47,7 @@ class Launchd:
         load = _load(job, machine)
         steps: list[Step] = [WriteFile(path, render_plist(job, machine).encode())]
         if is_update:
-            steps.insert(0, AfterUndoing((load,)))
+            steps.insert(0, AfterUndoing(again=load))
             steps.append(RunCommand(("launchctl", "bootout", service), may_fail=True))
         steps.append(RunCommand(("launchctl", "enable", service), may_fail=True))
         return [*steps, RunCommand(load, advice=_NO_DOMAIN)]

@@ -131,9 +131,13 @@ class RunCommand:
 
 @dataclass(frozen=True, slots=True)
 class AfterUndoing:
-    """Nothing now; if the steps after it are undone, these commands come last."""
+    """Nothing now; if the steps after it are undone, these commands come last.
 
-    commands: tuple[tuple[str, ...], ...]
+    They may fail, but for `again`, which has the old version at work again.
+    """
+
+    commands: tuple[tuple[str, ...], ...] = ()
+    again: tuple[str, ...] = ()
     title: str = ""
 
     def shown(self) -> str:
@@ -141,11 +145,13 @@ class AfterUndoing:
         return ""
 
     def do(self, machine: Machine) -> Undo:
-        """Do nothing but remember the commands, which may fail then."""
+        """Do nothing but remember the commands."""
 
         def undo() -> None:
             for each in self.commands:
                 machine.run(each)
+            if self.again:
+                _run_quietly(machine, self.again)
 
         return undo
 
@@ -178,8 +184,8 @@ def _undo(done: Sequence[tuple[Step, Undo]]) -> tuple[list[str], list[str]]:
     for step, undo in reversed(done):
         try:
             undo()
-        except (TokenError, OSError):
-            kept.append(step.title)
+        except (TokenError, OSError) as error:
+            kept.append(step.title or str(error).rstrip("."))
         else:
             if step.title and undo is not nothing:
                 undone.append(step.title)

@@ -68,11 +68,14 @@ class Systemd:
         unit = self._main_unit(job)
         control = _control(job)
         is_update = os.path.exists(os.path.join(unit_folder(machine, job), unit))
-        back_again = (*control, "restart" if is_update else "reset-failed", unit)
+        forget = [] if is_update else [(*control, "reset-failed", unit)]
         scope = "" if job.is_system else "--user "
         no_start = _NO_START.format(scope=scope, unit=unit)
         steps: list[Step] = [
-            AfterUndoing(((*control, "daemon-reload"), back_again)),
+            AfterUndoing(
+                ((*control, "daemon-reload"), *forget),
+                again=(*control, "restart", unit) if is_update else (),
+            ),
             *(WriteFile(path, text.encode()) for path, text in files.items()),
             RunCommand((*control, "daemon-reload"), advice=_no_manager(job)),
             RunCommand(
@@ -86,15 +89,7 @@ class Systemd:
             first = unit.replace(".timer", ".service")
             no_look = _NO_START.format(scope=scope, unit=first)
             steps.append(RunCommand((*control, "start", first), advice=no_look))
-        if not job.is_system:
-            steps.append(
-                RunCommand(
-                    ("loginctl", "enable-linger", job.user),
-                    may_fail=True,
-                    otherwise=_LINGER.format(user=job.user),
-                )
-            )
-        return steps
+        return [*steps, *_linger(job, machine)]
 
     def uninstall(self, job: Job, machine: Machine) -> list[Step]:
         """Return the steps: stop and disable, remove the units, and have the manager forget."""
@@ -108,6 +103,7 @@ class Systemd:
             undo=(*control, "enable", "--now", unit),
             advice=_no_manager(job),
         )
+        states = [name for name in self._unit_files(job) if "@" not in name]
         is_whole = os.path.basename(there[0]) == unit
         return [
             AfterUndoing(((*control, "daemon-reload"),)),
@@ -115,7 +111,7 @@ class Systemd:
             *(RemoveFile(path) for path in there),
             *([RemoveFile(_stamp(machine, job, unit))] if unit.endswith(".timer") else []),
             RunCommand((*control, "daemon-reload"), may_fail=True),
-            RunCommand((*control, "reset-failed", unit), may_fail=True),
+            *(RunCommand((*control, "reset-failed", each), may_fail=True) for each in states),
         ]
 
     def owner(self, job: Job, machine: Machine) -> str | None:
@@ -222,6 +218,13 @@ def _systemctl(*, is_system: bool) -> tuple[str, ...]:
 
 def _no_manager(job: Job) -> str:
     return _NO_SYSTEMD if job.is_system else _NO_MANAGER
+
+
+def _linger(job: Job, machine: Machine) -> Iterator[Step]:
+    """Yield the step that has a user's units run while nobody is logged in, if it is needed."""
+    if not (job.is_system or _lingers(job.user, machine)):
+        command = ("loginctl", "enable-linger", job.user)
+        yield RunCommand(command, may_fail=True, otherwise=_LINGER.format(user=job.user))
 
 
 def _missing(unit: str, manager: _Manager, machine: Machine) -> str:

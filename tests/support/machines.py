@@ -35,6 +35,7 @@ class Played:
     ran: list[str] = field(default_factory=list)
     active: set[str] = field(default_factory=set)
     enabled: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
     tasks: dict[str, bytes] = field(default_factory=dict)
 
     @property
@@ -161,6 +162,8 @@ class Played:
                 )
             if deed in ("enable", "disable", "restart") and not (folder / unit).exists():
                 return Completed(5, err=f"Unit {unit} not found.")
+            if deed == "reset-failed":
+                self.failed.discard(unit)
             if deed == "enable":
                 self.enabled.add(unit)
             if deed == "disable":

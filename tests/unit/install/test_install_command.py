@@ -19,6 +19,13 @@ def set_up(played, kind, scope=()):
         as_root(played)
 
 
+def let_linger(played):
+    """Have the user's units run while nobody is logged in, as `loginctl enable-linger` does."""
+    mark = played.root / "var/lib/systemd/linger" / played.user
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+
+
 def as_root(played):
     """Make the machine root's, as `sudo` does; the `.env` stays the trader's."""
     played.owners = {str(played.env_file()): "trader"}
@@ -292,6 +299,69 @@ def test_a_failed_update_keeps_the_old_version(played, install_on):
     assert failed.code == 78
     assert played.files() == before
     assert "upstox-token-refresh.service" in played.active
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_slip_in_the_env_is_told_before_anything_is_changed(played, install_on, kind):
+    """Nothing is installed that would only fail; what runs runs on, and the wrong key is named."""
+    set_up(played, kind)
+    env_file = played.env_file()
+    install_on(played, kind, "--apply", env_file=env_file)
+    env_file.write_text("UPSTOX_SESSION=soon\n", encoding="utf-8")
+    before, active = played.files(), set(played.active)
+    played.ran.clear()
+    refused = install_on(played, kind, "--apply", env_file=env_file)
+    shown = install_on(played, kind, env_file=env_file)
+
+    assert refused.code == 78
+    assert "UPSTOX_SESSION" in refused.err
+    assert "UPSTOX_SESSION" in shown.err
+    assert (played.files(), played.active) == (before, active)
+    assert not any("restart" in ran for ran in played.ran)
+    assert install_on(played, kind, "--uninstall", env_file=env_file).code == 0
+
+
+def test_an_env_that_cannot_be_read(played, install_on):
+    """It is told, and what would be installed is shown all the same."""
+    env_file = played.env_file()
+    env_file.write_bytes(b"UPSTOX_SESSION=\xff\n")
+    shown = install_on(played, "cron", env_file=env_file)
+
+    assert shown.code == 0
+    assert "refused" in shown.err
+    assert install_on(played, "cron", "--apply", env_file=env_file).code != 0
+    assert played.crontab is None
+
+
+def test_an_old_version_that_does_not_start_again_is_told(played, install_on):
+    """Where the failure lies elsewhere, the service is down after the undoing: it is said."""
+    install_on(played, "systemd", "--apply")
+    before = played.files()
+    played.failing = {"systemctl --user restart": "Job failed"}
+    failed = install_on(played, "systemd", "--apply", "--listen", "8765")
+
+    assert failed.code == 78
+    assert played.files() == before
+    undone = failed.err.partition("Could not be undone: ")[2]
+    assert "systemctl --user restart upstox-token-refresh.service" in undone
+
+
+def test_lingering_that_is_on_is_not_asked_for(played, install_on):
+    """An account that lingers already may not be allowed to say so again."""
+    let_linger(played)
+    played.failing = {"loginctl": "Access denied"}
+    installed = install_on(played, "systemd", "--apply")
+
+    assert (installed.code, installed.err) == (0, "")
+
+
+def test_nothing_of_a_unit_that_failed_is_left(played, install_on):
+    """systemd forgets the timer, and the service that it started."""
+    install_on(played, "systemd-timer", "--apply")
+    played.failed = {"upstox-token-once.service", "upstox-token-once.timer"}
+    install_on(played, "systemd-timer", "--uninstall")
+
+    assert not played.failed
 
 
 def test_a_refused_lingering_is_told(played, install_on):

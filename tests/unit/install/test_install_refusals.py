@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from unit.install.test_install_command import KINDS, set_up
+from unit.install.test_install_command import KINDS, let_linger, set_up
 
 from broker_tokens.attendance import only_service
 from broker_tokens.install.machine import Completed, home_of, this_machine
@@ -230,12 +230,6 @@ def test_what_is_found_says_whether_it_is_active(played, install_on):
     assert active == [Scheduler("systemd-timer", False, name, timer, True)]
     assert stopped == [Scheduler("systemd-timer", False, name, timer, False)]
     assert unknown == [Scheduler("systemd-timer", False, name, timer, None)]
-
-
-def let_linger(played):
-    mark = played.root / "var/lib/systemd/linger" / played.machine.user
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.touch()
 
 
 def test_what_does_not_start_with_the_machine_names_what_is_missing(played, install_on):
