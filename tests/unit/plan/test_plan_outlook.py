@@ -53,7 +53,8 @@ HOURS = {
     "the phone can be asked": hour(
         "2026-11-19 20:00", OK, "at 08:00 IST: an approval on the phone, or a login", phone=True),
     "the phone can be asked, and no channel is set": hour(
-        "2026-11-19 20:00", OK, "or a login; Upstox will ask, else the log will say so", phone=True),
+        "2026-11-19 20:00", OK, "or a login; Upstox will ask, else the log will say so",
+        phone=True),
     "the phone can be asked, and a channel is set": hour(
         "2026-11-19 20:00", OK, "or a login; you will be asked", phone=True,
         UPSTOX_NOTIFY_COMMAND="true"),
