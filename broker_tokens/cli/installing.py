@@ -11,7 +11,8 @@ from broker_tokens.install.machine import Machine
 from broker_tokens.install.same_env import is_same
 from broker_tokens.install.schedulers import AS_ROOT, KINDS, refuse_second
 from broker_tokens.install.steps import RemoveFile, RunCommand, carry_out
-from broker_tokens.settings import load_settings
+from broker_tokens.notices.channels import is_any_configured
+from broker_tokens.settings import Settings, load_settings
 from broker_tokens.store import TokenStore
 
 
@@ -57,9 +58,13 @@ def _show(kind: Kind, job: Job, machine: Machine) -> int:
 
 
 def _install(kind: Kind, job: Job, machine: Machine) -> int:
-    _check_new(kind, job, machine)
+    settings = _check_new(kind, job, machine)
     carry_out(kind.install(job, machine), machine, say)
     answer(f"Installed: {kind.name} ({job.name}) looks after {job.env_path}.")
+    if not settings.has_credentials:
+        say("Client ID/Secret not found in it: without them it can neither renew nor ask.")
+    if not is_any_configured(settings):
+        say("Nobody is told when a login is due: set UPSTOX_NOTIFY_URLS or UPSTOX_NOTIFY_COMMAND.")
     if job.is_system and job.user == "root":
         say("It runs as root, to whom the .env belongs; chown it to the strategies' account.")
     return EXIT_OK
@@ -76,12 +81,24 @@ def _uninstall(kind: Kind, job: Job, machine: Machine) -> int:
     return EXIT_OK
 
 
-def _check_new(kind: Kind, job: Job, machine: Machine) -> None:
-    """Raise TokenError if this must not be installed here, or not now."""
+def _check_new(kind: Kind, job: Job, machine: Machine) -> Settings:
+    """Return the settings; raise TokenError if this must not be installed here, or not now."""
     _check(kind, job, machine)
+    _check_booted(kind, machine)
     _check_folders(job, machine)
-    _check_settings(job)
+    settings = _check_settings(job)
     refuse_second(job, kind, machine)
+    return settings
+
+
+def _check_booted(kind: Kind, machine: Machine) -> None:
+    """Raise ConfigurationError for systemd where it is not process 1 (sd_booted(3))."""
+    is_systemd = kind.name.startswith("systemd")
+    if is_systemd and not os.path.isdir(machine.place("/run/systemd/system")):
+        raise ConfigurationError(
+            "systemd does not run on this machine.",
+            "Let cron do it: upstox-token install cron --apply",
+        )
 
 
 def _check_folders(job: Job, machine: Machine) -> None:
@@ -96,12 +113,12 @@ def _check_folders(job: Job, machine: Machine) -> None:
         )
 
 
-def _check_settings(job: Job) -> None:
-    """Raise TokenError if the service would only say that the `.env` is wrong.
+def _check_settings(job: Job) -> Settings:
+    """Return the settings of the `.env`; raise TokenError if no service would start with them.
 
     A client ID and secret are not asked for: systemd's credentials may hold them.
     """
-    load_settings(TokenStore(job.env_path).load().values, {}, source=job.env_path)
+    return load_settings(TokenStore(job.env_path).load().values, {}, source=job.env_path)
 
 
 def _check(kind: Kind, job: Job, machine: Machine) -> None:

@@ -24,9 +24,9 @@ _LINGERING = "/var/lib/systemd/linger"
 
 _NO_MANAGER = (
     "Log in as this user itself (su and sudo do not start its systemd), or install with --system,"
-    " or let cron do it: upstox-token install cron"
+    " or let cron do it: upstox-token install cron --apply"
 )
-_NO_SYSTEMD = "If systemd does not run here, let cron do it: upstox-token install cron --system"
+_NO_SYSTEMD = "See why: systemctl status"
 _NO_START = "See why: journalctl {scope}-u {unit} -n 20"
 _LINGER = (
     "It runs only while {user} is logged in: lingering was refused. Have root allow it:"

@@ -24,7 +24,7 @@ def played(tmp_path):
     """A Linux machine of the user `trader`."""
     made = Played(tmp_path)
     made.home.mkdir()
-    made.root.mkdir()
+    (made.root / "run/systemd/system").mkdir(parents=True)  # systemd is process 1
     return made
 
 

@@ -269,3 +269,32 @@ def test_looking_on_this_machine_is_quick(played):
 
     assert find_schedulers(str(played.env_file()), this_machine()) == []
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("kind", ["systemd", "systemd-timer"])
+def test_without_systemd_as_process_1_cron_is_named(played, install_on, kind):
+    """Nothing is tried, and what would work is the advice; seen without --apply, too."""
+    (played.root / "run/systemd/system").rmdir()
+    played.env_file()
+    ended = install_on(played, kind, "--apply")
+
+    assert ended.code == 78
+    assert "systemd does not run on this machine" in ended.err
+    assert "upstox-token install cron --apply" in ended.err
+    assert not played.ran
+    assert "would be refused" in install_on(played, kind).err
+
+
+def test_what_is_installed_for_nothing_is_told(played, install_on):
+    """Without the app's keys it can do nothing, without a channel nobody hears of it."""
+    env_file = played.env_file()
+    env_file.write_text("access_token=\n", encoding="utf-8")
+    bare = install_on(played, "cron", "--apply", env_file=env_file)
+    env_file.write_text(
+        "UPSTOX_CLIENT_ID=a\nUPSTOX_CLIENT_SECRET=b\nUPSTOX_NOTIFY_COMMAND=true\n", encoding="utf-8"
+    )
+    whole = install_on(played, "cron", "--apply", env_file=env_file)
+
+    assert "Client ID/Secret not found" in bare.err
+    assert "Nobody is told" in bare.err
+    assert (bare.code, whole.code, whole.err) == (0, 0, "")
