@@ -264,4 +264,6 @@ if __name__ == "__main__":
 
     from broker_tokens.cli.main import main
 
-    sys.exit(main(["status", *sys.argv[1:]]))
+    # Alone it is the status; with a command it is `upstox-token`, where that is not installed.
+    is_command = sys.argv[1:] and not sys.argv[1].startswith("-")
+    sys.exit(main(sys.argv[1:] if is_command else ["status", *sys.argv[1:]]))

@@ -11,6 +11,8 @@ from broker_tokens.install.machine import Machine
 from broker_tokens.install.steps import Step
 
 PROGRAM = "token_refresh_service.py"
+# Every other command: found by its path, so that no file beside the `.env` takes a module's place.
+DOOR = "upstox_token_manager.py"
 
 # What systemd, cron.d, launchd and the Task Scheduler all take; cron.d ignores names with a dot.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from broker_tokens.install.job import PROGRAM, not_ours
+from broker_tokens.install.job import DOOR, PROGRAM, not_ours
 from broker_tokens.install.same_env import is_same
 from broker_tokens.install.unit_syntax import path_of, settings_of, words_of
 from broker_tokens.install.units import made_for
@@ -77,7 +77,7 @@ def _told_of(text: str, home: str) -> str | None:
     """Return the `.env` by whose channels an alert tells, None if it is none of ours."""
     keys = settings_of(text)
     words = words_of(keys.get("ExecStart", ""), home)
-    is_ours = "broker_tokens" in words and "--unit-failed" in words
+    is_ours = "--unit-failed" in words and any(os.path.basename(word) == DOOR for word in words)
     return _env_of(words, keys, home) if is_ours else None
 
 

@@ -87,10 +87,14 @@ def test_status_after_a_failure(rotating):
 
 
 def test_the_library_door_shows_the_status(doors):
-    """`python upstox_token_manager.py` is the status."""
+    """`python upstox_token_manager.py` is the status, and with a command any other."""
     doors.log_in()
 
-    assert "live" in doors.run(str(ROOT / "upstox_token_manager.py")).out
+    door = str(ROOT / "upstox_token_manager.py")
+
+    assert "state:         live" in doors.run(door).out
+    assert json.loads(doors.run(door, "--json").out)["state"] == "live"
+    assert doors.run(door, "token", hide_out=False).out == doors.values["access_token"] + "\n"
 
 
 @pytest.mark.parametrize("arguments", [(), ("--min-valid", "0s"), ("--min-valid", "1s")])
