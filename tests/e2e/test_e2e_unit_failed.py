@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from support.doors import UPSTOX_TOKEN
+from support.doors import ROOT
 
 UNIT = "upstox-token-refresh.service"
 KILLED = {"SERVICE_RESULT": "signal", "EXIT_CODE": "killed", "EXIT_STATUS": "KILL"}
@@ -27,8 +27,9 @@ def told(doors):
 
 def fail(doors, **environ):
     """Have systemd tell of the unit's end."""
-    command = (*UPSTOX_TOKEN, "notify", "--unit-failed", UNIT, "--env-file", str(doors.env_file))
-    return doors.run(*command, environ=environ)
+    door = str(ROOT / "upstox_token_manager.py")
+    command = (door, "notify", "--unit-failed", UNIT, "--env-file", str(doors.env_file))
+    return doors.run(*command, environ={"PYTHONPATH": "", **environ})
 
 
 def test_the_end_is_told_once_a_day(doors, told):
@@ -37,6 +38,15 @@ def test_the_end_is_told_once_a_day(doors, told):
 
     assert codes == [0, 0]
     assert told() == [f"{UNIT}: It was killed (signal KILL). systemd starts it again."]
+
+
+def test_files_of_the_trader_beside_the_env_are_not_in_the_way(doors, told):
+    """`token.py` in the working folder takes the place of none of Python's own modules."""
+    for name in ("token.py", "calendar.py", "secrets.py"):
+        (doors.folder / name).write_text("raise SystemExit('the wrong module')\n", "utf-8")
+    ended = fail(doors, **KILLED)
+
+    assert (ended.code, len(told())) == (0, 1), ended.said
 
 
 def test_an_orderly_end_is_not_told(doors, told):
