@@ -3,6 +3,7 @@
 import os
 import shlex
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -236,8 +237,8 @@ def _put_back(path: str, old: bytes | None) -> None:
 
 def _replace(path: str, content: bytes) -> None:
     """Write a file in one step, so that no scheduler ever reads half of it."""
-    temporary = f"{path}.broker-tokens-new~"  # cron.d and systemd pass over such names
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _FILE_MODE)
+    # A name of its own, so that nothing lies there; all schedulers pass over such that begin so.
+    descriptor, temporary = tempfile.mkstemp(prefix=".broker-tokens-", dir=os.path.dirname(path))
     try:
         with open(descriptor, "wb") as file:
             file.write(content)

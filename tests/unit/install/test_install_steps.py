@@ -81,6 +81,20 @@ def test_a_file_is_for_all_to_read(tmp_path):
     assert os.listdir(tmp_path) == ["unit"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+def test_a_file_is_written_past_what_lies_about(tmp_path):
+    """No link of a name that can be guessed leads what is written elsewhere."""
+    mine = tmp_path / "mine"
+    mine.write_bytes(b"mine")
+    link = tmp_path / "unit.broker-tokens-new~"
+    link.symlink_to(mine)
+    WriteFile(str(tmp_path / "unit"), b"x").do(None)
+
+    assert mine.read_bytes() == b"mine"
+    assert link.is_symlink()
+    assert (tmp_path / "unit").read_bytes() == b"x"
+
+
 @pytest.mark.parametrize("step", [WriteFile, RemoveFile])
 def test_a_folder_in_the_files_place(tmp_path, step):
     """It is named, in words."""
