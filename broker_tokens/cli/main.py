@@ -111,7 +111,7 @@ def _add_login(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def _add_install(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     from broker_tokens.cli import install
 
-    words = "show how this machine looks after .env by itself; --apply installs it"
+    words = "set up systemd, cron, launchd or Windows for this .env: shown first, done by --apply"
     install.add_arguments(_add(commands, "install", install.run, words))
 
 
