@@ -11,8 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from broker_tokens.errors import ConfigurationError
+from broker_tokens.install.crontab import in_turn, read_crontab, write_crontab
 from broker_tokens.install.job import Job, Scheduler, not_ours
-from broker_tokens.install.machine import LOOK_SECONDS, NOT_FOUND, Account, Machine
+from broker_tokens.install.machine import Account, Machine
 from broker_tokens.install.same_env import env_of_shell, is_same
 from broker_tokens.install.steps import RemoveFile, Step, Undo, WriteFile, content_of
 from broker_tokens.install.templates import own_path, read_template
@@ -95,11 +96,22 @@ class ChangeCrontab:
 
     def do(self, machine: Machine) -> Undo:
         """Change the crontab."""
-        old = read_crontab(machine)
-        new = changed(old, self.job, self.line)
-        if new != old:
-            _write_crontab(new, machine)
-        return lambda: _write_crontab(old, machine)
+        with in_turn(machine):
+            old = read_crontab(machine)
+            new = changed(old, self.job, self.line)
+            if new != old:
+                write_crontab(new, machine)
+                self._look_again(machine)
+        return lambda: write_crontab(old, machine)
+
+    def _look_again(self, machine: Machine) -> None:
+        """Raise ConfigurationError if another program has put back what it had read before."""
+        now = read_crontab(machine)
+        if changed(now, self.job, self.line) != now:
+            raise ConfigurationError(
+                f"Another program changed the crontab of {self.job.user} in the same moment.",
+                "Close any `crontab -e`, and do it again.",
+            )
 
 
 def mark(job: Job) -> str:
@@ -197,30 +209,6 @@ def _plain(command: str) -> str:
         path = inside.replace("\\045", "%").replace("\\047", "'").replace("\\134", "\\")
         command = before + shlex.quote(path) + after
     return command
-
-
-def read_crontab(machine: Machine, options: tuple[str, ...] = ()) -> str:
-    """Return the user's crontab, empty if there is none; raises ConfigurationError."""
-    done = machine.run(("crontab", "-l", *options), limit=LOOK_SECONDS)
-    if done.code == 0:
-        return done.out
-    if "no crontab for" in done.err:
-        return ""
-    advice = (
-        "Install it (Debian: apt install cron), or choose another kind."
-        if done.code == NOT_FOUND
-        else "Ask whoever looks after this machine to allow it (cron.allow, cron.deny)."
-    )
-    raise ConfigurationError(f"The crontab cannot be read: {done.err.strip()}.", advice)
-
-
-def _write_crontab(text: str, machine: Machine) -> None:
-    command = ("crontab", "-") if text else ("crontab", "-r")
-    done = machine.run(command, stdin=text.encode("utf-8", "surrogateescape"))
-    if done.code != 0 and "no crontab for" not in done.err:
-        raise ConfigurationError(
-            f"The crontab cannot be changed: {done.err.strip()}.", "The old one is still there."
-        )
 
 
 def _system_file(job: Job, machine: Machine) -> str:

@@ -1,6 +1,8 @@
 """The line of the crontab: kept, found, and read by cron and sh as it was meant."""
 
 import subprocess
+import threading
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -77,6 +79,59 @@ def test_a_crontab_that_may_not_be_read_is_not_replaced(played, install_on):
     assert refused.code == 78
     assert "not allowed" in refused.err
     assert played.crontab is None
+
+
+def second_at_first_look(played, step):
+    """Return a machine at whose first look into the crontab another installation begins."""
+    other = threading.Thread(target=step.do, args=[played.machine])
+
+    def run(command, **options):
+        done = played.run(command, **options)
+        if other.ident is None:
+            other.start()
+            other.join(0.2)  # it has all the time that it needs, unless it waits for its turn
+        return done
+
+    return replace(played.machine, run=run), other
+
+
+def test_two_who_install_at_once(played):
+    """Each waits for its turn: no line is lost."""
+    jobs = [make_job(str(played.env_file(name)), played.machine, name=name) for name in "ab"]
+    steps = [cron.ChangeCrontab(job, cron.line(job, played.machine)) for job in jobs]
+    machine, other = second_at_first_look(played, steps[1])
+    steps[0].do(machine)
+    other.join()
+
+    assert [name for name, _ in cron.marks(played.crontab.decode())] == ["a", "b"]
+
+
+@pytest.mark.parametrize("deed", ["--apply", "--uninstall"])
+def test_what_another_program_has_written_over_is_told(played, install_on, deed):
+    """Who edits the crontab in the same instant knows of no turn: the line is looked for again."""
+    if deed == "--uninstall":
+        install_on(played, "cron", "--apply")
+    edited = played.crontab
+    run = played.run
+
+    def overwritten(command, **options):
+        done = run(command, **options)
+        if command in (("crontab", "-"), ("crontab", "-r")):
+            played.crontab = edited
+        return done
+
+    played.run = overwritten
+    failed = install_on(played, "cron", deed)
+
+    assert failed.code == 78
+    assert "again" in failed.err
+
+
+def test_a_home_that_takes_no_file(played, install_on):
+    """An account of the system may have none: its crontab is changed all the same."""
+    (played.home / ".cache").write_bytes(b"")
+
+    assert install_on(played, "cron", "--apply").code == 0
 
 
 def run_as_cron_does(line, folder):
